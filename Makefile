@@ -1,0 +1,48 @@
+# Modelberth: `make demo` ships a real model through the whole chain on this machine, `make test` proves it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+LOCAL := $(BIN)/python include/local
+
+.PHONY: help install demo status down test test-unit lint format bench
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed ## Install Airflow, the providers, the project and its tools into .venv
+
+# Airflow and its providers are 1.6 GB in small files: uv links them from its cache in seconds.
+.venv/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	command -v uv >/dev/null || test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
+	export PATH="$$PATH:$(CURDIR)/.venv/bin"; \
+	test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) .venv; \
+	uv pip install --quiet --python $(BIN)/python -c constraints.txt -r requirements.txt -r requirements-dev.txt; \
+	uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+demo: install ## Ship a real model from source to serving on a real Kubernetes, and leave it running
+	$(LOCAL) demo
+
+status: install ## Say what runs, where the UI is and how to log in
+	$(LOCAL) status
+
+down: ## Stop and unmount everything that demo and test started
+	@if test -x $(BIN)/python; then $(LOCAL) down; else echo "Nothing is installed here, so nothing runs."; fi
+
+test: install lint ## Everything, on the real environment
+	$(LOCAL) run -- $(BIN)/pytest
+
+test-unit: install ## What needs no cluster and no server: seconds
+	$(BIN)/pytest tests/unit tests/dags
+
+lint: install ## Style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Put the code into the project's form
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix

@@ -1,0 +1,1 @@
+"""Modelberth brings large models onto Kubernetes storage and into service."""
