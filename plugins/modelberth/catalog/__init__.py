@@ -1,0 +1,116 @@
+"""The catalog: what is served (``models/``) and where (``services/``), one thing a file, its name the file's stem.
+
+    include/models/minilm.yaml          source, bucket, receipts, limits
+    include/services/embedder.yaml      connection, namespace, claim, workload, bindings, confirm, approvers
+
+A file that does not validate never raises here: one bad file must not take the others with it. It is missing from
+``models`` or ``services``, and ``problems`` says everything that is wrong with it. A service that binds a model
+which has no file is itself at fault and disabled; one that binds a model whose file is broken stays good for its
+other models.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from modelberth.catalog.reading import read
+from modelberth.catalog.schema import PROJECT, Binding, Confirm, DirectorySource, Model, Service, Smoke, Store, Workload
+
+if TYPE_CHECKING:
+    from modelberth.catalog.reading import Loc
+
+__all__ = [
+    "PROJECT",
+    "Binding",
+    "Catalog",
+    "CatalogError",
+    "Confirm",
+    "DirectorySource",
+    "Model",
+    "Service",
+    "Smoke",
+    "Store",
+    "Workload",
+    "load",
+]
+
+_Named = TypeVar("_Named", Model, Service)
+
+
+class CatalogError(LookupError):
+    """The catalog has no such model or service, or its file is broken."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All good files by name, in file-name order, and all problems of the others by stem."""
+
+    root: Path
+    models: dict[str, Model] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+    def model(self, name: str) -> Model:
+        """Return the model called *name*.
+
+        :raises CatalogError: There is no such file, or it has problems.
+        """
+        return self._one(self.models, "models", name)
+
+    def service(self, name: str) -> Service:
+        """Return the service called *name*.
+
+        :raises CatalogError: There is no such file, or it has problems.
+        """
+        return self._one(self.services, "services", name)
+
+    def targets(self, model: str) -> list[Service]:
+        """Return the services that bind *model*, in file-name order: a release goes to them in this order."""
+        return [service for service in self.services.values() if service.bindings_of(model)]
+
+    def _one(self, things: dict[str, _Named], folder: str, name: str) -> _Named:
+        if name in things:
+            return things[name]
+        said = "\n".join(self.problems.get(name, []))
+        known = ", ".join(things) or "none"
+        raise CatalogError(f"No usable {folder}/{name}.yaml in {self.root}; usable are: {known}. {said}".rstrip())
+
+
+def load(root: Path | None = None) -> Catalog:
+    """Return the catalog below *root*: by default ``MODELBERTH_CATALOG``, else the project's ``include``."""
+    root = root or Path(os.environ.get("MODELBERTH_CATALOG") or PROJECT / "include")
+    catalog = Catalog(root)
+    models = _files(root / "models")
+    for path in models:
+        _take(path, catalog.models, catalog.problems, read(path, Model, lambda _: []))
+    known = [path.stem for path in models]
+    for path in _files(root / "services"):
+        read_one = read(path, Service, lambda service: _unknown_models(service, known))
+        _take(path, catalog.services, catalog.problems, read_one)
+    return catalog
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the catalog files of *folder*; ``.yml`` too, so that one does not stay unseen without a word."""
+    return sorted(path for path in folder.glob("*") if path.suffix in (".yaml", ".yml"))
+
+
+def _take(
+    path: Path, good: dict[str, _Named], bad: dict[str, list[str]], found: tuple[_Named | None, list[str]]
+) -> None:
+    thing, problems = found
+    if thing is not None:
+        good[path.stem] = thing
+    else:
+        bad.setdefault(path.stem, []).extend(problems)
+
+
+def _unknown_models(service: Service, known: list[str]) -> list[tuple[Loc, str]]:
+    return [
+        (("bindings", index, "model"), f"unknown model {binding.model!r}; there are: {', '.join(known) or 'none'}")
+        for index, binding in enumerate(service.bindings)
+        if binding.model not in known
+    ]

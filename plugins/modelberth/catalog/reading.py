@@ -1,0 +1,121 @@
+"""One catalog file to one object, or to everything that is wrong with it, each with its line.
+
+include/models/minilm.yaml line 6: bucket.url: expected s3://bucket/prefix or ...; got 'ftp://modelberth'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+Loc = tuple[int | str, ...]
+"""Where in a file: keys and list indexes from the top."""
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class _UnreadableError(ValueError):
+    """The file is not a YAML mapping of our kind at all."""
+
+
+def read(
+    path: Path, kind: type[_Kind], check: Callable[[_Kind], list[tuple[Loc, str]]]
+) -> tuple[_Kind | None, list[str]]:
+    """Return the *kind* that is in the file at *path*, or None and its problems, each a whole line.
+
+    :param check: What can only be known from other files; asked about what is valid by itself.
+    """
+    lines: dict[Loc, int] = {}
+    thing = None
+    try:
+        document = _mapping(path, lines)
+        thing = kind.model_validate({**document, "name": path.stem})
+        problems = check(thing)
+    except _UnreadableError as error:
+        problems = [((), str(error))]
+    except ValidationError as error:
+        problems = [(one["loc"], _sentence(kind, one)) for one in error.errors()]
+    file = "/".join(path.parts[-3:])
+    return (None if problems else thing), [_said(file, lines, loc, text) for loc, text in problems]
+
+
+def _mapping(path: Path, lines: dict[Loc, int]) -> dict[str, Any]:
+    """Return the mapping in *path*, and in *lines* where each key of it is.
+
+    :raises _UnreadableError: It cannot be read, is not one YAML mapping, repeats a key, or names itself.
+    """
+    if path.suffix == ".yml":
+        raise _UnreadableError(f"not read: rename it to {path.stem}.yaml")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _UnreadableError(f"cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise _UnreadableError(f"expected a mapping of keys to values, got {type(document).__name__}")
+    _note_lines(node, (), lines)
+    if "name" in document:
+        raise _UnreadableError("the key 'name' has no place here: the file's name is the name")
+    return document
+
+
+def _note_lines(node: yaml.Node | None, loc: Loc, lines: dict[Loc, int]) -> None:
+    """Note the line of all that is below *node*; YAML itself would let a repeated key win silently."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*loc, key.value)
+            if below in lines:
+                raise _UnreadableError(f"line {key.start_mark.line + 1}: the key {_dotted(below)!r} is repeated")
+            lines[below] = key.start_mark.line + 1
+            _note_lines(value, below, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*loc, index)] = value.start_mark.line + 1
+            _note_lines(value, (*loc, index), lines)
+
+
+def _sentence(kind: type[BaseModel], error: ErrorDetails) -> str:
+    """Return what is wrong with one value, what would be right, and what it is."""
+    *above, key = error["loc"] or ("",)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {str(key)!r}; expected one of: {', '.join(_keys(kind, above))}"
+    if error["type"] == "missing":
+        return f"the key {str(key)!r} is missing"
+    text = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    return text if isinstance(error["input"], dict) else f"{text}; got {error['input']!r}"
+
+
+def _keys(kind: type[BaseModel], above: list[int | str]) -> list[str]:
+    """Return the keys that the part at *above* may have; a file's own name is not one of them."""
+    part = kind
+    for step in above:
+        if isinstance(step, str):
+            part = next(_parts(part.model_fields[step].annotation))
+    return [key for key in part.model_fields if above or key != "name"]
+
+
+def _parts(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _parts(inner)
+
+
+def _said(file: str, lines: dict[Loc, int], loc: Loc, text: str) -> str:
+    """Return one problem as a line; what is missing has the line of the part that should hold it."""
+    near = next((lines[loc[:end]] for end in range(len(loc), 0, -1) if loc[:end] in lines), None)
+    where = f"{file} line {near}" if near else file
+    return f"{where}: {_dotted(loc)}: {text}" if loc else f"{where}: {text}"
+
+
+def _dotted(loc: Loc) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).lstrip(".")

@@ -1,0 +1,216 @@
+"""The keys of the catalog's files, one class a piece: what may be there, what is refused and why."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
+
+from modelberth.core.revision import MODEL_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROJECT = Path(__file__).parents[3]
+"""Where ``dags/``, ``plugins/`` and ``include/`` lie; relative paths in the catalog start here."""
+
+
+def _text(pattern: str, what: str) -> Callable[[str], str]:
+    """Return a validator that accepts what *pattern* matches and calls it *what* in its refusal."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"expected {what}")
+        return value
+
+    return check
+
+
+_LABEL = _text(MODEL_NAME.pattern, "a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at an end")
+_PREFIX = r"(/[A-Za-z0-9][A-Za-z0-9._=+-]*)*"
+
+Label = Annotated[str, AfterValidator(_LABEL)]
+ObjectName = Annotated[
+    str,
+    AfterValidator(_text(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a Kubernetes object's name: a-z, 0-9, '-', '.'")),
+]
+ConnectionId = Annotated[
+    str, AfterValidator(_text(r"[A-Za-z0-9_.-]{1,200}", "the id of an Airflow connection, never a secret itself"))
+]
+Variable = Annotated[
+    str, AfterValidator(_text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH"))
+]
+ImageName = Annotated[
+    str, AfterValidator(_text(r"[a-z0-9][\w./:@-]*", "an image's name, such as modelberth/modelsync:0.1"))
+]
+HttpPath = Annotated[str, AfterValidator(_text(r"/[!-~]*", "a path that begins with '/', such as /modelz"))]
+BucketUrl = Annotated[
+    str,
+    AfterValidator(
+        _text(
+            r"(s3|gs)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]" + _PREFIX,
+            "s3://bucket/prefix or gs://bucket/prefix, without credentials and without a final '/'",
+        )
+    ),
+]
+
+
+class _Part(BaseModel):
+    """A piece of a catalog file: unknown keys are refused, values are what YAML says and are not converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DirectorySource(_Part):
+    """A directory that every worker sees; a relative path starts at the project's root."""
+
+    type: Literal["directory"]
+    path: Annotated[str, Field(min_length=1)]
+
+    @property
+    def directory(self) -> Path:
+        """The absolute directory, links left as they are."""
+        return PROJECT / self.path
+
+
+class Store(_Part):
+    """A prefix in a bucket, and the Airflow connection that may use it."""
+
+    url: BucketUrl
+    connection: ConnectionId
+
+    @property
+    def scheme(self) -> str:
+        """``s3`` or ``gs``."""
+        return self.url.partition("://")[0]
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.url.partition("://")[2].partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """What every key begins with, without a ``/`` at its ends; empty at the root of the bucket."""
+        return self.url.partition("://")[2].partition("/")[2]
+
+
+class Refresh(_Part):
+    """How the model follows its source."""
+
+    paused: bool = False
+
+
+class Model(_Part):
+    """What is served: where its bytes come from, where they are kept, what it may be."""
+
+    name: Label
+    source: DirectorySource
+    bucket: Store
+    receipts: Store
+    size_limit: Annotated[ByteSize, Field(gt=0)] | None = None
+    refresh: Refresh = Refresh()
+
+    @model_validator(mode="after")
+    def _receipts_apart(self) -> Self:
+        """Pods may write below the bucket's URL, so the evidence about them must lie elsewhere."""
+        if f"{self.receipts.url}/".startswith(f"{self.bucket.url}/"):
+            raise ValueError(
+                f"receipts.url {self.receipts.url!r} lies in bucket.url, where pods may write: choose another"
+            )
+        return self
+
+
+class Workload(_Part):
+    """The Kubernetes object whose pods serve."""
+
+    kind: Literal["Deployment"]
+    name: ObjectName
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class Binding(_Part):
+    """One container's environment variable that names a snapshot of one model."""
+
+    container: Label
+    variable: Variable
+    model: Label
+
+
+class Pods(_Part):
+    """With what our own pods run in the service's namespace."""
+
+    image: ImageName
+    service_account: ObjectName
+    bucket_secret: ObjectName
+
+
+class Smoke(_Part):
+    """One request whose answer shows that the model works: POST with a body, GET without one."""
+
+    path: HttpPath
+    body: dict[str, Any] | list[Any] | None = None
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    json_path: Annotated[
+        str, AfterValidator(_text(r"\w+(\.\w+)*", "keys and indexes joined by '.', such as data.0"))
+    ] | (None) = None
+
+
+class Confirm(_Part):
+    """How much a pod must show before it counts: ``declared``, ``reported`` (asks it), ``behaved`` (uses it)."""
+
+    level: Literal["declared", "reported", "behaved"]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    report: HttpPath | None = None
+    smoke: Smoke | None = None
+
+    @model_validator(mode="after")
+    def _level_is_possible(self) -> Self:
+        needs = {"declared": (), "reported": ("port", "report"), "behaved": ("port", "smoke")}[self.level]
+        missing = [key for key in needs if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"level {self.level!r} needs {' and '.join(missing)} as well")
+        return self
+
+
+class Approver(_Part):
+    """A person who may answer the gate, as the auth manager names them."""
+
+    id: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1)]
+
+
+class Service(_Part):
+    """Where models are served: a workload, its claim, and which of its variables name which model."""
+
+    name: Label
+    connection: ConnectionId
+    namespace: Label
+    claim: ObjectName
+    workload: Workload
+    bindings: Annotated[list[Binding], Field(min_length=1)]
+    pods: Pods
+    confirm: Confirm
+    approvers: Annotated[list[Approver], Field(min_length=1)]
+    ready_within: Annotated[int, Field(ge=1, le=86400)] = 600
+    """Seconds; 600 is also the progress deadline that Kubernetes gives a Deployment by itself."""
+
+    @model_validator(mode="after")
+    def _bound_once(self) -> Self:
+        _refuse_repeats("bindings", [f"{one.container}/{one.variable}" for one in self.bindings])
+        _refuse_repeats("approvers", [one.id for one in self.approvers])
+        return self
+
+    def bindings_of(self, model: str) -> list[Binding]:
+        """Return the bindings that name *model*, in the file's order."""
+        return [binding for binding in self.bindings if binding.model == model]
+
+
+def _refuse_repeats(key: str, values: list[str]) -> None:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"{key} name {', '.join(repeated)} more than once")
