@@ -1,0 +1,87 @@
+"""Whether a source's version is proposed: the truth table of ``decide``."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from modelberth.core.refresh import FIRST_WAIT, LONGEST_WAIT, Fact, decide
+
+START = datetime(2026, 1, 2, tzinfo=UTC)
+LATER = START + timedelta(days=30)
+
+
+def ledger(*releases: tuple[str, str]) -> list[Fact]:
+    """Build facts from (version, "event event ...") per release, a minute between two lines."""
+    facts = []
+    for number, (version, events) in enumerate(releases):
+        for event in events.split():
+            at = START + timedelta(minutes=len(facts))
+            facts.append(Fact(event, f"release-{number}", version, at))
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("releases", "propose", "reason"),
+    [
+        ([], True, "nothing was ever"),
+        ([("A", "proposed")], False, "release-0 is under way"),
+        ([("A", "proposed approved")], False, "under way"),
+        ([("A", "proposed approved live")], False, "it is live"),
+        ([("A", "proposed rejected")], False, "it was rejected"),
+        ([("A", "proposed approved put-back")], False, "it was put back"),
+        ([("A", "proposed approved put-back failed")], False, "it was put back"),
+        ([("A", "proposed approved failed")], False, "failed after the gate"),
+        ([("A", "proposed superseded")], False, "superseded"),
+        ([("A", "proposed failed")], True, "release-0 failed before the gate"),
+        ([("A", "failed")], True, "failed before the gate"),
+        ([("B", "proposed")], True, "moved on"),
+        ([("B", "proposed approved live")], True, "moved on"),
+        ([("B", "proposed rejected")], True, "moved on"),
+        ([("B", "proposed failed")], True, "moved on"),
+        ([("A", "proposed rejected"), ("B", "proposed approved live")], True, "moved on"),
+        ([("A", "proposed approved live"), ("B", "proposed failed")], True, "moved on"),
+        ([("B", "proposed approved live"), ("A", "proposed rejected")], False, "rejected"),
+        ([("A", "proposed failed"), ("A", "proposed")], False, "release-1 is under way"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, list) else "",
+)
+def test_the_newest_release_decides(releases, propose, reason):
+    decision = decide(ledger(*releases), "A", paused=False, now=LATER)
+    assert decision.propose is propose
+    assert reason in decision.reason
+
+
+def test_a_paused_model_is_not_proposed_whatever_its_source_holds():
+    decision = decide([], "A", paused=True, now=LATER)
+    assert not decision.propose
+    assert "paused" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("failures", "wait"),
+    [(1, FIRST_WAIT), (2, 2 * FIRST_WAIT), (3, 4 * FIRST_WAIT), (7, LONGEST_WAIT), (2000, LONGEST_WAIT)],
+)
+def test_a_failure_is_tried_again_after_a_wait_that_doubles(failures, wait):
+    facts = ledger(*[("A", "proposed failed")] * failures)
+    due = facts[-1].at + wait
+    assert not decide(facts, "A", paused=False, now=due - timedelta(seconds=1)).propose
+    assert decide(facts, "A", paused=False, now=due).propose
+
+
+def test_failures_of_another_version_do_not_lengthen_the_wait():
+    facts = ledger(*[("B", "proposed failed")] * 9, ("A", "proposed failed"))
+    assert decide(facts, "A", paused=False, now=facts[-1].at + FIRST_WAIT).propose
+
+
+def test_each_attempt_at_a_version_has_its_own_number():
+    facts = ledger(("A", "proposed failed"), ("B", "proposed approved live"))
+    assert decide([], "A", paused=False, now=LATER).attempt == 1
+    assert decide(facts, "A", paused=False, now=LATER).attempt == 2
+    assert decide(ledger(("A", "proposed")), "B", paused=False, now=LATER).attempt == 1
+
+
+def test_the_order_of_the_lines_does_not_matter():
+    facts = ledger(("A", "proposed approved live"), ("B", "proposed rejected"))
+    for version in "AB":
+        forward = decide(facts, version, paused=False, now=LATER)
+        assert decide(facts[::-1], version, paused=False, now=LATER) == forward
