@@ -1,0 +1,45 @@
+"""A directory that every worker sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelberth.core import canonical
+from modelberth.core.digest import Digest
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.engine.scan import Scan, scan
+from modelberth.sources.protocol import SourceVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A model as a directory; its version is the digest of its listing: path, size, time of last change, mode.
+
+    That is not a proof of equal bytes, which only reading gives, but it differs whenever somebody writes.
+    """
+
+    path: Path
+
+    def version(self) -> SourceVersion:
+        """Return the digest of the listing; no file is opened.
+
+        :raises Failure: The directory is missing, empty, not readable, or holds what is refused.
+        """
+        try:
+            found = scan(self.path)
+        except OSError as error:
+            raise Failure(ExitCode.UNREACHABLE, f"Directory {str(self.path)!r} cannot be listed: {error}.") from error
+        return SourceVersion(Digest.of(_listing(found)), len(found.files), sum(file.size for file in found.files))
+
+    def resolve(self) -> str:
+        """Return the directory."""
+        return str(self.path)
+
+
+def _listing(found: Scan) -> bytes:
+    files = [[file.path, file.size, file.identity[3], file.executable] for file in found.files]
+    return canonical.dump({"files": files, "empty_dirs": sorted(found.empty_dirs)})
