@@ -1,0 +1,50 @@
+"""The local environment: ``python include/local up|down|status|run``. See docs/local.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import environment
+import lease
+from problems import LocalError
+from settings import Settings
+
+
+def main() -> int:
+    """Do what the command line asks; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python include/local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start everything that does not run, and leave it running")
+    commands.add_parser("down", help="stop everything; buckets, volumes and the cluster's state stay")
+    commands.add_parser("status", help="what runs; exit code 1 when something that should does not")
+    run = commands.add_parser("run", help="run a command with the environment up; stop it afterwards unless it is kept")
+    run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    arguments = parser.parse_args()
+    settings = Settings(Path(__file__).resolve().parents[2])
+    try:
+        return act(arguments, settings)
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def act(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Do one command."""
+    match arguments.command:
+        case "up":
+            environment.up(settings)
+            lease.keep(settings)
+        case "down":
+            environment.down(settings)
+        case "status":
+            return 0 if environment.status(settings) else 1
+        case "run":
+            words = arguments.words
+            return environment.run(settings, words[1:] if words[:1] == ["--"] else words)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

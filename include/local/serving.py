@@ -1,0 +1,137 @@
+"""Namespaces that serve models, made from the manifests in include/kubernetes: for the demo and for each test that wants one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+import stores
+import yaml
+from cluster import write_kubeconfig
+from kubectl import apply, kubectl
+from problems import LocalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from settings import Settings
+
+POD_USER = 10001
+SYSTEM = "modelberth-system"
+CLAIM = "models"
+BUCKET_SECRET = "modelsync-bucket"  # noqa: S105  (its name)
+
+
+def serving_namespace(settings: Settings, name: str) -> None:
+    """
+    Make everything that a serving namespace needs, unless it is there: rights, volume, claim, and the pods' bucket credentials.
+
+    :param name: The namespace.
+    """
+    [namespace] = manifest(settings, "namespace.yaml")
+    namespace["metadata"]["name"] = name
+    storage = manifest(settings, "storage/hostpath.yaml")
+    volume = next(item for item in storage if item["kind"] == "PersistentVolume")
+    volume["metadata"]["name"] = volume_name(name)
+    volume["spec"]["claimRef"]["namespace"] = name
+    volume["spec"]["hostPath"]["path"] = str(volume_folder(settings, name))
+    apply(settings, [namespace, *storage])
+    apply(
+        settings, [*manifest(settings, "rbac.yaml"), *manifest(settings, "claim.yaml"), bucket_secret(settings)], name
+    )
+    wait_for_claim(settings, name)
+
+
+def serve(settings: Settings, namespace: str, image: str = "modelberth/server:local") -> None:
+    """Create the reference server's Deployment and Service. It is ready after the first release, not before.
+
+    An existing Deployment is left alone: what it serves is a release's decision.
+    """
+    if kubectl(settings, "get", "deployment", "embedder", f"--namespace={namespace}", check=False).returncode == 0:
+        return
+    objects = manifest(settings, "serving.yaml")
+    deployment = next(item for item in objects if item["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    apply(settings, objects, namespace)
+
+
+def delete_namespace(settings: Settings, name: str) -> None:
+    """Delete a serving namespace with its volume and everything on it."""
+    kubectl(settings, "delete", "namespace", name, "--ignore-not-found")
+    kubectl(settings, "delete", "persistentvolume", volume_name(name), "--ignore-not-found")
+    shutil.rmtree(settings.state / "volumes" / volume_name(name), ignore_errors=True)
+
+
+def volume_name(namespace: str) -> str:
+    """Return the name of a namespace's volume, and of its folder."""
+    return f"{namespace}-{CLAIM}"
+
+
+def volume_folder(settings: Settings, namespace: str) -> Path:
+    """Return the folder that is a namespace's volume; the pods' user owns it."""
+    folder = settings.state / "volumes" / volume_name(namespace)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chown(folder, POD_USER, POD_USER)
+    return folder
+
+
+def bucket_secret(settings: Settings) -> dict[str, Any]:
+    """Return the Secret with which pods reach the buckets; its keys are the variables that the clouds' own tools read."""
+    keys = stores.credentials(settings)
+    values = {
+        "AWS_ACCESS_KEY_ID": keys["S3_PODS_ACCESS_KEY"],
+        "AWS_SECRET_ACCESS_KEY": keys["S3_PODS_SECRET_KEY"],
+        "AWS_ENDPOINT_URL": settings.s3_endpoint,
+        "AWS_REGION": "us-east-1",
+        "STORAGE_EMULATOR_HOST": settings.gcs_endpoint,
+    }
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": BUCKET_SECRET}, "stringData": values}
+
+
+def wait_for_claim(settings: Settings, namespace: str, within: float = 30) -> None:
+    """Wait until the claim is bound.
+
+    :raises LocalError: It is not.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        command = (
+            "get",
+            "persistentvolumeclaim",
+            CLAIM,
+            f"--namespace={namespace}",
+            "--output=jsonpath={.status.phase}",
+        )
+        phase = kubectl(settings, *command).stdout
+        if phase == "Bound":
+            return
+        if time.monotonic() > deadline:
+            raise LocalError(f"PersistentVolumeClaim {namespace}/{CLAIM} is {phase}, not Bound, after {within:.0f} s.")
+        time.sleep(0.2)
+
+
+def connect_airflow(settings: Settings) -> None:
+    """Create Airflow's service account and write the kubeconfig with which, and not as admin, its Dags work."""
+    apply(settings, manifest(settings, "airflow.yaml"))
+    deadline = time.monotonic() + 20
+    while not (token := secret_data(settings).get("token")):
+        if time.monotonic() > deadline:
+            raise LocalError(f"Secret {SYSTEM}/airflow-token has no token after 20 s: is kube-controller-manager well?")
+        time.sleep(0.2)
+    cluster = yaml.safe_load(settings.kubeconfig.read_text())["clusters"][0]["cluster"]
+    credentials = {"token": b64decode(token).decode()}
+    write_kubeconfig(settings.airflow_kubeconfig, cluster["server"], cluster["certificate-authority-data"], credentials)
+
+
+def secret_data(settings: Settings) -> dict[str, str]:
+    """Return what is in the Secret of Airflow's token, which the controller manager fills."""
+    shown = kubectl(settings, "get", "secret", "airflow-token", f"--namespace={SYSTEM}", "--output=yaml").stdout
+    return dict(yaml.safe_load(shown).get("data") or {})
+
+
+def manifest(settings: Settings, name: str) -> list[dict[str, Any]]:
+    """Return the objects of one of the manifests in include/kubernetes."""
+    return list(yaml.safe_load_all((settings.root / "include" / "kubernetes" / name).read_text()))

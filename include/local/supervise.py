@@ -1,0 +1,293 @@
+"""The parts of the environment: started in order, waited for, and named when they die.
+
+Parts are programs of a capsule's supervisor (supervisord). It restarts nothing: a part that died is news, not noise.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from problems import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from capsule import Capsule
+
+SUPERVISORD = Path(sys.executable).with_name("supervisord")
+PROBE = Path(__file__).with_name("probe.py")
+POLL = 0.2
+
+
+class PartDied(LocalError):
+    """A part ended that should run."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One program of the environment.
+
+    :param name: What people call it.
+    :param command: The program and its arguments.
+    :param ready: A command, run where the part runs, that ends with 0 when the part does its work.
+    :param within: Seconds until it must be ready.
+    :param environment: What is added to the environment.
+    :param folder: Where it starts.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: tuple[str, ...]
+    within: float = 60
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path("/")
+
+
+@dataclass(frozen=True)
+class State:
+    """What the supervisor knows of a part.
+
+    :param name: The part.
+    :param running: Whether its process lives.
+    :param says: One line for people: ``running, pid 12, 0:03:10`` or ``died (exit 1) at ...``.
+    :param log: Its log file.
+    """
+
+    name: str
+    running: bool
+    says: str
+    log: Path
+
+
+def answers(url: str) -> tuple[str, ...]:
+    """Return the readiness command of a part that has an HTTP address: it must answer with 200."""
+    return (sys.executable, str(PROBE), url)
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """A capsule's supervisor.
+
+    :param capsule: The processes it is the first of.
+    :param log: Folder of the parts' logs.
+    :param entered: Whether the parts are in namespaces of their own, so that readiness is asked from inside.
+    """
+
+    capsule: Capsule
+    log: Path
+    entered: bool = False
+
+    @property
+    def command(self) -> list[str]:
+        """The supervisor in the foreground."""
+        return [str(SUPERVISORD), "--nodaemon", "--configuration", str(self.capsule.config)]
+
+    def configure(self, parts: Sequence[Part]) -> None:
+        """Write down what is to be supervised."""
+        self.log.mkdir(parents=True, exist_ok=True)
+        text = configuration(self.capsule.socket, self.log, parts)
+        self.capsule.config.touch(mode=0o600)  # parts' environments may hold credentials
+        self.capsule.config.write_text(text)
+
+    def ensure(self, parts: Sequence[Part], say: Callable[[str], None] = print) -> None:
+        """
+        Start what does not run, in order, each as soon as the one before it is ready; name what had died.
+
+        :raises PartDied: One ended before it was ready.
+        :raises LocalError: One is not ready in time.
+        """
+        self.answering()
+        self.reload()
+        for part in parts:
+            state = self.state(part.name)
+            if not state.running:
+                if "died" in state.says:
+                    say(f"{part.name} {state.says}; starting it again. Last lines of {state.log}:\n{tail(state.log)}")
+                self.call("startProcess", part.name, False)
+            began = time.monotonic()
+            self.wait(part)
+            if not state.running:
+                say(f"{part.name} is ready ({time.monotonic() - began:.1f} s)")
+
+    def answering(self, within: float = 15) -> None:
+        """Wait until the supervisor itself answers."""
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                self.call("getState")
+            except OSError as error:
+                if self.capsule.outer is None:
+                    raise LocalError(
+                        f"The {self.capsule.name} ended at once. Last lines of {self.capsule.log}:\n{tail(self.capsule.log)}"
+                    ) from error
+                if time.monotonic() > deadline:
+                    raise LocalError(
+                        f"The {self.capsule.name} does not answer at {self.capsule.socket}. See {self.capsule.log}."
+                    ) from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def reload(self) -> None:
+        """Let the supervisor read its configuration again: new parts are added, changed ones replaced, the rest runs on."""
+        added, changed, removed = self.call("reloadConfig")[0]
+        for name in [*removed, *changed]:
+            self.call("stopProcessGroup", name)
+            self.call("removeProcessGroup", name)
+        for name in [*changed, *added]:
+            self.call("addProcessGroup", name)
+
+    def wait(self, part: Part) -> None:
+        """Wait until a part is ready, watching all others meanwhile."""
+        deadline = time.monotonic() + part.within
+        while True:
+            self.demand_all_alive()
+            command = self.capsule.enter(part.ready) if self.entered else list(part.ready)
+            asked = subprocess.run(command, capture_output=True, text=True, check=False)
+            if asked.returncode == 0:
+                return
+            if time.monotonic() > deadline:
+                said = (asked.stdout + asked.stderr).strip()
+                raise LocalError(
+                    f"{part.name} runs but is not ready after {part.within:.0f} s: {said}\n"
+                    f"Last lines of {self.log / part.name}.log:\n{tail(self.log / f'{part.name}.log')}"
+                )
+            time.sleep(POLL)
+
+    def demand_all_alive(self) -> None:
+        """Raise when any part has died.
+
+        :raises PartDied: With the name, the exit code and the last lines of the log of each.
+        """
+        dead = [state for state in self.states() if "died" in state.says]
+        if dead:
+            raise PartDied(
+                "\n".join(f"{part.name} {part.says}; last lines of {part.log}:\n{tail(part.log)}" for part in dead)
+            )
+
+    def states(self) -> list[State]:
+        """Return what became of each part; nothing when the supervisor does not run."""
+        if self.capsule.outer is None:
+            return []
+        return [state_of(info) for info in self.call("getAllProcessInfo")]
+
+    def state(self, name: str) -> State:
+        """Return what became of one part."""
+        return state_of(self.call("getProcessInfo", name))
+
+    def call(self, method: str, *arguments: object) -> Any:
+        """Call the supervisor's API."""
+        proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=UnixTransport(self.capsule.socket))
+        return getattr(proxy.supervisor, method)(*arguments)
+
+
+def state_of(info: Mapping[str, Any]) -> State:
+    """Return what the supervisor says of a process, in our words.
+
+    ============================ =================================
+    supervisor                   here
+    ============================ =================================
+    STARTING, RUNNING, STOPPING  running
+    STOPPED (never started)      not started
+    EXITED, FATAL, BACKOFF       died
+    ============================ =================================
+    """
+    running = info["statename"] in ("STARTING", "RUNNING", "STOPPING")
+    if running:
+        says = f"runs ({info['description']})"
+    elif info["statename"] == "STOPPED":
+        says = "is not started"
+    else:
+        why = info["spawnerr"] or f"exit {info['exitstatus']}"
+        says = f"died ({why}) at {time.strftime('%H:%M:%S', time.localtime(info['stop']))}"
+    return State(info["name"], running, says, Path(info["stdout_logfile"]))
+
+
+def configuration(sock: Path, log: Path, parts: Sequence[Part]) -> str:
+    """Return the supervisor's configuration file."""
+    sections = [
+        f"[unix_http_server]\nfile={sock}\nchmod=0700",
+        f"[supervisord]\nnodaemon=true\nuser=root\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={sock.with_suffix('.supervisord')}",
+        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+        *(section(log, number, part) for number, part in enumerate(parts)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def section(log: Path, priority: int, part: Part) -> str:
+    """Return a part's section. They are ended in the reverse order of their priority."""
+    environment = ",".join(f"{key}={quote(value)}" for key, value in sorted(part.environment.items()))
+    lines = [
+        f"[program:{part.name}]",
+        f"command={escape(shlex.join(part.command))}",
+        f"directory={escape(str(part.folder))}",
+        f"environment={environment}",
+        f"priority={priority}",
+        "autostart=false",
+        "autorestart=false",
+        "startsecs=0",
+        "stopwaitsecs=8",
+        "stopasgroup=true",
+        "killasgroup=true",
+        "redirect_stderr=true",
+        f"stdout_logfile={escape(str(log / part.name))}.log",
+        "stdout_logfile_maxbytes=20MB",
+        "stdout_logfile_backups=1",
+    ]
+    return "\n".join(lines)
+
+
+def quote(value: str) -> str:
+    """Return a value as supervisord's environment= reads it."""
+    return escape(shlex.quote(value)) if value else '""'
+
+
+def escape(text: str) -> str:
+    """Return text as supervisord reads it: it expands %(name)s everywhere."""
+    return text.replace("%", "%%")
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """Return a log's last lines, or that there are none."""
+    if not log.exists():
+        return "    (no log)"
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 16384))
+        last = file.read().decode(errors="replace").splitlines()[-lines:]
+    return "\n".join(f"    {line}" for line in last) or "    (empty)"
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over a Unix socket: the supervisor listens on nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002
+        """Return a connection to the socket, whatever the host is called."""
+        return UnixConnection(self.path)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("supervisor", timeout=30)
+        self.path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self.path))
