@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import pytest
+from blake3 import blake3
 
-from modelberth.core import canonical
-from modelberth.core.digest import Digest
+from modelberth.core.chunks import CHUNK_SIZE
+from modelberth.core.manifest import Entry, Manifest
+from modelberth.core.ready import Ready
+from modelberth.core.revision import Revision, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,21 +55,21 @@ def _model(factory: pytest.TempPathFactory, form: str) -> Path:
 
 
 def _publish(claim: Path, model: Path) -> Path:
-    """Publish *model* on *claim* as the engine does, but without chunk digests, which a server does not read.
-
-    The files are links to those of *model*: replace them, never write into them.
-    """
-    files = [
-        {"path": path.relative_to(model).as_posix(), "size": path.stat().st_size, "chunks": []}
-        for path in sorted(model.rglob("*"))
-        if path.is_file()
-    ]
-    manifest = canonical.dump({"schema": 1, "chunk_digest": "blake3", "chunk_size": 8 << 20, "files": files})
-    snapshot = claim / "minilm" / f"{Digest.of(manifest).hex}.1"
+    """Publish *model* on *claim* as the engine does; its files are links: replace them, never write into them."""
+    files = [_entry(path, path.relative_to(model).as_posix()) for path in model.rglob("*") if path.is_file()]
+    manifest = Manifest.of(files, empty_dirs=[])
+    revision = Revision("minilm", manifest.digest)
+    snapshot = claim / revision.model / str(Snapshot(revision.digest, 1))
     shutil.copytree(model, snapshot / "files", copy_function=os.link)
-    (snapshot / "manifest.json").write_bytes(manifest)
-    (snapshot / "READY.json").write_bytes(b"{}")
+    (snapshot / "manifest.json").write_bytes(manifest.dump())
+    (snapshot / "READY.json").write_bytes(Ready(revision, "0" * 32, "2026-01-01T00:00:00Z", {}).dump())
     return snapshot
+
+
+def _entry(file: Path, path: str) -> Entry:
+    data = file.read_bytes()
+    chunks = (data[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE))
+    return Entry(path, len(data), tuple(blake3(chunk).digest() for chunk in chunks))
 
 
 @pytest.fixture
@@ -116,9 +119,12 @@ class RunningServer:
         return wait_for(self._listening)
 
     def _listening(self) -> str | None:
-        found = re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text())
-        assert found or self.process.poll() is None, self._log.read_text()
+        found = re.search(r"http://127\.0\.0\.1:\d+", self.log())
+        assert found or self.process.poll() is None, self.log()
         return found[0] if found else None
+
+    def log(self) -> str:
+        return self._log.read_text()
 
     def get(self, path: str) -> tuple[int, Any]:
         answer = httpx.get(self.url + path)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from modelberth.core.digest import Digest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -47,6 +49,10 @@ def _replace(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def _rewrite(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
 def _same_size(path: Path, content: bytes) -> None:
     _replace(path, content.ljust(path.stat().st_size, b" "))
 
@@ -58,8 +64,9 @@ def _link(path: Path) -> None:
 
 WEIGHTS = "files/model.safetensors"
 DAMAGES = {
-    "not published": (lambda s: (s / "READY.json").unlink(), "is not a published snapshot: it has no READY.json"),
-    "no manifest": (lambda s: (s / "manifest.json").unlink(), "cannot be read: No such file or directory"),
+    "not published": (lambda s: (s / "READY.json").unlink(), "READY.json' cannot be read: No such file"),
+    "of another model": (lambda s: _rewrite(s / "READY.json", "minilm@", "other@"), "READY.json says 'other@sha256:"),
+    "no manifest": (lambda s: (s / "manifest.json").unlink(), "manifest.json' cannot be read: No such file"),
     "other manifest": (lambda s: (s / "manifest.json").write_bytes(b"{}"), "got sha256:44136fa355b3678a1146ad16f7e864"),
     "lost file": (lambda s: (s / WEIGHTS).unlink(), "1 of 13 files: 'model.safetensors' cannot be read"),
     "short file": (lambda s: _replace(s / WEIGHTS, b"x"), "'model.safetensors' has 1 bytes, expected 90868376"),
@@ -81,13 +88,12 @@ def test_damaged_snapshot_is_never_ready_and_says_why(serving, snapshot, damage,
 
 
 def test_manifest_of_an_unknown_schema_is_refused(serving, tmp_path):
-    from modelberth.core.digest import Digest
-
     manifest = json.dumps({"schema": 2}).encode()
-    snapshot = tmp_path / "minilm" / f"{Digest.of(manifest).hex}.1"
+    digest = Digest.of(manifest)
+    snapshot = tmp_path / "minilm" / f"{digest.hex}.1"
     (snapshot / "files").mkdir(parents=True)
     (snapshot / "manifest.json").write_bytes(manifest)
-    (snapshot / "READY.json").touch()
+    (snapshot / "READY.json").write_text(json.dumps({"revision": f"minilm@{digest}"}))
     serving.load(str(snapshot / "files"))
     assert serving.unready.endswith("has schema 2; this server reads 1.")
 

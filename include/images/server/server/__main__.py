@@ -30,7 +30,7 @@ def main() -> None:
     config = uvicorn.Config(
         create_app(serving, os.environ.get("MODEL_PATH", "")),
         host=os.environ.get("HOST", "0.0.0.0"),  # noqa: S104  # a pod is reached from other machines
-        port=int(os.environ.get("PORT", "8000")),
+        port=_whole_number("PORT", 8000),
         loop="asyncio",
         http="h11",
         ws="none",
@@ -38,7 +38,14 @@ def main() -> None:
         log_config=None,
         timeout_graceful_shutdown=10,
     )
-    DrainingServer(config, serving, float(os.environ.get("DRAIN_SECONDS", "5"))).run()
+    DrainingServer(config, serving, _whole_number("DRAIN_SECONDS", 5)).run()
+
+
+def _whole_number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isascii() or not text.isdigit():
+        sys.exit(f"The server does not start: {variable} is {text!r}; expected a whole number.")
+    return int(text)
 
 
 if __name__ == "__main__":

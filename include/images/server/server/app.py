@@ -23,7 +23,7 @@ _MAX_TEXT = 16_384
 """Characters; the model itself reads 256 tokens and no more."""
 
 _MAX_THREADS = 4
-"""Requests computed at once; each takes a core and, at 256 tokens, 10 MB."""
+"""Requests computed at once; each takes a core and, at 256 tokens, 14 MB."""
 
 
 class EmbedRequest(BaseModel):

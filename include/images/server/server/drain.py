@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class DrainingServer(uvicorn.Server):
     """Uvicorn that answers on for *drain* seconds after the signal to end, and then ends with exit code 0."""
 
-    def __init__(self, config: uvicorn.Config, serving: Serving, drain: float) -> None:
+    def __init__(self, config: uvicorn.Config, serving: Serving, drain: int) -> None:
         super().__init__(config)
         self._serving = serving
         self._drain = drain

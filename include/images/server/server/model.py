@@ -1,7 +1,7 @@
 """Text -> vector: the forward pass of a BERT sentence encoder, in numpy.
 
 Numpy is the lightest runtime that fits: the model ships as safetensors, and its forward pass is the 60 lines below.
-ONNX Runtime would add 73 MB to the image beside numpy, and an export with torch (2 GB) before each release.
+ONNX Runtime would add 73 MB to the image beside numpy, and torch (5 GB) to whoever exports a release.
 
     files/config.json                  shape of the network
     files/sentence_bert_config.json    how many tokens count

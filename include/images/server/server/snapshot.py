@@ -1,7 +1,7 @@
 """The snapshot that MODEL_PATH names: where it is, which revision it is, and whether it is whole.
 
     <mount>/<model>/<64 hex>.<n>/      written once, published by one rename, never changed
-        READY.json                     its last file: without it the directory is not a snapshot
+        READY.json                     names the revision: without it the directory is not a snapshot
         manifest.json                  lists the files; its sha256 is the <64 hex>
         files/...                      the model: what MODEL_PATH names
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _SHOWN_PROBLEMS = 5
+_AGAIN = "Run the release again: it stages a new copy."
 _MODEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SNAPSHOT = re.compile(r"([0-9a-f]{64})\.[1-9][0-9]{0,5}")
 
@@ -65,44 +66,49 @@ class Snapshot:
 
         :raises NotServableError: With all problems, the first five in full.
         """
-        if not (self.path.parent / "READY.json").is_file():
+        ready = json.loads(self._read("READY.json")).get("revision")
+        if ready != self.revision:
             raise NotServableError(
-                f"'{self.path.parent}' is not a published snapshot: it has no READY.json. Run the release again."
+                f"'{self.path.parent}' is not a snapshot of {self.revision}: its READY.json says {ready!r}. {_AGAIN}"
             )
         files = self._manifest()["files"]
-        problems = [problem for entry in files if (problem := _problem(self.path / entry["path"], entry["size"]))]
+        problems = [problem for entry in files if (problem := _problem(self.path, entry["path"], entry["size"]))]
         if problems:
             shown = "; ".join(problems[:_SHOWN_PROBLEMS])
             raise NotServableError(
-                f"Snapshot '{self.path.parent}' is damaged, {len(problems)} of {len(files)} files: {shown}. "
-                "Run the release again: it stages a new copy."
+                f"Snapshot '{self.path.parent}' is damaged, {len(problems)} of {len(files)} files: {shown}. {_AGAIN}"
             )
 
     def _manifest(self) -> dict[str, Any]:
-        path = self.path.parent / "manifest.json"
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise NotServableError(f"Manifest '{path}' cannot be read: {error.strerror}.") from error
+        data = self._read("manifest.json")
         found = hashlib.sha256(data).hexdigest()
         if found != self.digest:
             raise NotServableError(
-                f"Manifest '{path}' is of another revision: expected sha256:{self.digest}, got sha256:{found}. "
-                "Run the release again: it stages a new copy."
+                f"The manifest in '{self.path.parent}' is of another revision: "
+                f"expected sha256:{self.digest}, got sha256:{found}. {_AGAIN}"
             )
         manifest: dict[str, Any] = json.loads(data)
         if manifest.get("schema") != 1:
-            raise NotServableError(f"Manifest '{path}' has schema {manifest.get('schema')!r}; this server reads 1.")
+            raise NotServableError(
+                f"The manifest in '{self.path.parent}' has schema {manifest.get('schema')!r}; this server reads 1."
+            )
         return manifest
 
+    def _read(self, name: str) -> bytes:
+        path = self.path.parent / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise NotServableError(f"'{path}' cannot be read: {error.strerror}. {_AGAIN}") from error
 
-def _problem(path: Path, size: int) -> str | None:
+
+def _problem(files: Path, name: str, size: int) -> str | None:
     try:
-        found = path.lstat()
+        found = (files / name).lstat()
     except OSError as error:
-        return f"'{path.name}' cannot be read ({error.strerror})"
+        return f"'{name}' cannot be read ({error.strerror})"
     if not stat.S_ISREG(found.st_mode):
-        return f"'{path.name}' is not a regular file"
+        return f"'{name}' is not a regular file"
     if found.st_size != size:
-        return f"'{path.name}' has {found.st_size} bytes, expected {size}"
+        return f"'{name}' has {found.st_size} bytes, expected {size}"
     return None
