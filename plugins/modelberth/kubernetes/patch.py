@@ -1,0 +1,132 @@
+"""The JSON patches of a release: each tests what was read, so that it applies to exactly that or not at all.
+
+Only what a plan names and our own annotations are touched. A container's variables are tested and replaced as one
+list: positions in a list are no identity. The resource version is not tested: it moves with every status.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelberth.core.plan import Live
+from modelberth.kubernetes import workload
+from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, revision_note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modelberth.core.plan import Binding, Plan, Target
+
+Document = dict[str, Any]
+Operations = list[Document]
+Changes = dict["Binding", "str | None"]
+
+_TEMPLATE = "/spec/template/metadata"
+
+
+def take_lock(document: Document, release_id: str) -> Operations:
+    """Return how *release_id* comes to hold the workload, if it is held as it was seen."""
+    return [_same_object(document), *_note(document, "/metadata", LOCK, release_id)]
+
+
+def release_lock(document: Document) -> Operations:
+    """Return how the workload is held by nobody, if it is held as it was seen."""
+    return [_same_object(document), *_note(document, "/metadata", LOCK, None)]
+
+
+def bring(document: Document, plan: Plan, target: Target) -> Operations:
+    """Return how the variables that are still ``from`` become ``to``; only who holds the workload may."""
+    changes: Changes = {binding: binding.to for binding in _that_are(Live.FROM, document, target)}
+    return [
+        _same_object(document),
+        {"op": "test", "path": _pointer("/metadata/annotations", LOCK), "value": plan.release_id},
+        *_environments(document, changes),
+        *_note(document, _TEMPLATE, revision_note(plan.model), str(plan.revision)),
+        *_note(document, "/metadata", CHANGE_CAUSE, f"modelberth release {plan.release_id}: {plan.revision.short}"),
+    ]
+
+
+def put_back(document: Document, plan: Plan, target: Target) -> Operations:
+    """Return how the variables that are still ``to`` become ``from`` again; all else stays as it is by now."""
+    changes: Changes = {binding: binding.from_ for binding in _that_are(Live.TO, document, target)}
+    note, noted = revision_note(plan.model), target.revision_from
+    ours = workload.template_notes(document).get(note) == str(plan.revision)
+    return [
+        _same_object(document),
+        *_environments(document, changes),
+        *(_note(document, _TEMPLATE, note, noted) if ours else []),
+        *_note(document, "/metadata", CHANGE_CAUSE, f"modelberth release {plan.release_id}: put back"),
+    ]
+
+
+def _that_are(live: Live, document: Document, target: Target) -> list[Binding]:
+    values = workload.live_values(document, target.bindings)
+    return [one for one, value in zip(target.bindings, values, strict=True) if one.judge(value) is live]
+
+
+def _same_object(document: Document) -> Document:
+    return {"op": "test", "path": "/metadata/uid", "value": document["metadata"]["uid"]}
+
+
+def _environments(document: Document, changes: Changes) -> Operations:
+    """Return the operations for every container that *changes* touch."""
+    operations: Operations = []
+    for index, container in enumerate(workload.containers(document)):
+        values = {
+            binding.variable: value for binding, value in changes.items() if binding.container == container["name"]
+        }
+        if values:
+            path = f"/spec/template/spec/containers/{index}"
+            operations += [
+                {"op": "test", "path": f"{path}/name", "value": container["name"]},
+                {"op": "test", "path": f"{path}/env", "value": container.get("env")},
+                {"op": "add", "path": f"{path}/env", "value": _with(container.get("env") or [], values)},
+            ]
+    return operations
+
+
+def _with(env: list[Document], values: dict[str, str | None]) -> list[Document]:
+    """Return *env* with *values*, each in its place, new ones at the end, None taken away."""
+    kept = [
+        {"name": entry["name"], "value": values[entry["name"]]} if entry["name"] in values else entry
+        for entry in env
+        if values.get(entry["name"], "") is not None
+    ]
+    known = {entry["name"] for entry in env}
+    return kept + [_entry(name, value) for name, value in values.items() if value is not None and name not in known]
+
+
+def _entry(name: str, value: str) -> Document:
+    return {"name": name, "value": value}
+
+
+def _note(document: Document, parent: str, key: str, value: str | None) -> Operations:
+    """Return the operations that make annotation *key* below *parent* read *value*, if it reads as it was seen."""
+    holder = document["metadata"] if parent == "/metadata" else document["spec"]["template"].get("metadata")
+    seen = (holder or {}).get("annotations")
+    path = f"{parent}/annotations"
+    operations: Operations = []
+    if seen is None:
+        if value is None:
+            return []
+        if holder is None:
+            operations += _made(parent)
+        operations += _made(path)
+    operations.append({"op": "test", "path": _pointer(path, key), "value": (seen or {}).get(key)})
+    if value is not None:
+        return [*operations, {"op": "add", "path": _pointer(path, key), "value": value}]
+    return [*operations, {"op": "remove", "path": _pointer(path, key)}] if key in (seen or {}) else operations
+
+
+def _made(path: str) -> Operations:
+    return [{"op": "test", "path": path, "value": None}, {"op": "add", "path": path, "value": {}}]
+
+
+def _pointer(path: str, key: str) -> str:
+    """Return the JSON pointer to *key* below *path* (RFC 6901)."""
+    return f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+
+
+def touched(operations: Iterable[Document]) -> list[str]:
+    """Return the paths that *operations* change, for a log line."""
+    return [operation["path"] for operation in operations if operation["op"] != "test"]

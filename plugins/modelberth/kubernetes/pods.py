@@ -1,0 +1,86 @@
+"""The pods of a workload's newest template: which they are, which are ready, what is wrong with the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from modelberth.kubernetes.client import Cluster
+
+Document = dict[str, Any]
+
+_REVISION = "deployment.kubernetes.io/revision"
+_TERMS = {"In": "{key} in ({values})", "NotIn": "{key} notin ({values})", "Exists": "{key}", "DoesNotExist": "!{key}"}
+
+
+def newest_pods(cluster: Cluster, document: Document) -> list[Document]:
+    """Return the pods that the workload *document* has made from its newest template and not begun to end."""
+    label, value = _newest(cluster, document)
+    if not value:
+        return []
+    pods = cluster.get(f"{_core(document)}/pods?labelSelector={_selector(document)}")["items"]
+    return [
+        pod
+        for pod in pods
+        if pod["metadata"].get("labels", {}).get(label) == value and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+def is_ready(pod: Document) -> bool:
+    """Return whether Kubernetes sends *pod* requests."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def trouble(pods: list[Document]) -> list[str]:
+    """Return what keeps *pods* from being ready, a sentence a pod, in Kubernetes' own words."""
+    said = [(pod["metadata"]["name"], _trouble(pod)) for pod in pods if not is_ready(pod)]
+    return [f"pod {name}: {reason}" for name, reason in said if reason]
+
+
+def _trouble(pod: Document) -> str:
+    status = pod.get("status", {})
+    for container in status.get("containerStatuses") or []:
+        waiting = container["state"].get("waiting")
+        if waiting and waiting.get("reason") != "ContainerCreating":
+            ended = container.get("lastState", {}).get("terminated", {})
+            code = f", last exit code {ended['exitCode']}" if ended else ""
+            return f"{container['name']} {waiting.get('reason')}{code}"
+    for condition in status.get("conditions") or []:
+        if condition["status"] != "True" and condition["type"] in ("PodScheduled", "ContainersReady"):
+            return str(condition.get("message") or condition.get("reason", ""))
+    return ""
+
+
+def _newest(cluster: Cluster, document: Document) -> tuple[str, str]:
+    """Return the label, and its value, that the pods of the newest template bear; the value may be empty."""
+    if document["kind"] == "StatefulSet":
+        return "controller-revision-hash", document.get("status", {}).get("updateRevision", "")
+    uid, wanted = document["metadata"]["uid"], (document["metadata"].get("annotations") or {}).get(_REVISION)
+    path = f"/apis/apps/v1/namespaces/{document['metadata']['namespace']}/replicasets"
+    for owned in cluster.get(f"{path}?labelSelector={_selector(document)}")["items"]:
+        owners = [owner["uid"] for owner in owned["metadata"].get("ownerReferences", [])]
+        if uid in owners and (owned["metadata"].get("annotations") or {}).get(_REVISION) == wanted:
+            return "pod-template-hash", owned["metadata"]["labels"]["pod-template-hash"]
+    return "pod-template-hash", ""
+
+
+def _core(document: Document) -> str:
+    return f"/api/v1/namespaces/{document['metadata']['namespace']}"
+
+
+def _selector(document: Document) -> str:
+    """Return the workload's selector as a query's value."""
+    selector = document["spec"]["selector"]
+    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for term in selector.get("matchExpressions") or []:
+        values = ",".join(term.get("values") or [])
+        form = {
+            "In": "{key} in ({values})",
+            "NotIn": "{key} notin ({values})",
+            "Exists": "{key}",
+            "DoesNotExist": "!{key}",
+        }
+        terms.append(form[term["operator"]].format(key=term["key"], values=values))
+    return quote(",".join(terms))
