@@ -44,30 +44,49 @@ class Authority:
         self, name: str, user: str, groups: tuple[str, ...] = (), addresses: tuple[str, ...] = ()
     ) -> tuple[Path, Path]:
         """
-        Sign a certificate for a client, and for a server when it has addresses.
+        Sign a certificate for a client, and for a server when it has addresses; keep the one that is there when it fits.
 
-        Issued anew each time: it costs a millisecond, and addresses may have changed.
+        Programs that run read their certificates again when the files change, and drop connections: so fitting ones stay.
 
         :param user: Common name, which Kubernetes reads as the user's name.
         :param groups: Organisations, which Kubernetes reads as the user's groups.
         :param addresses: IP addresses and DNS names that the server answers at.
         :returns: The files of the certificate and of its key.
         """
+        certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        alternatives = x509.SubjectAlternativeName([alternative(address) for address in addresses])
+        if not fits(certificate, subject(user, groups), alternatives):
+            self.sign(certificate, key, subject(user, groups), alternatives)
+        return certificate, key
+
+    def sign(self, certificate: Path, key: Path, name: x509.Name, alternatives: x509.SubjectAlternativeName) -> None:
+        """Write a new key, then its certificate: what is killed between the two leaves no certificate that fits."""
         authority = x509.load_pem_x509_certificate(self.certificate.read_bytes())
         signer = serialization.load_pem_private_key((self.folder / "ca.key").read_bytes(), password=None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)  # noqa: S101  (create() makes no other)
-        key = ec.generate_private_key(ec.SECP256R1())
-        usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * bool(addresses)
-        builder = unsigned(subject(user, groups), authority.subject, key)
+        private = ec.generate_private_key(ec.SECP256R1())
+        server = len(list(alternatives)) > 0
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + [ExtendedKeyUsageOID.SERVER_AUTH] * server
+        builder = unsigned(name, authority.subject, private)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        if addresses:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([alternative(a) for a in addresses]), critical=False
-            )
-        certificate = builder.sign(signer, hashes.SHA256())
-        write_key(self.folder / f"{name}.key", key)
-        (self.folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        return self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        if server:
+            builder = builder.add_extension(alternatives, critical=False)
+        certificate.unlink(missing_ok=True)
+        write_key(key, private)
+        certificate.write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
+def fits(path: Path, name: x509.Name, alternatives: x509.SubjectAlternativeName) -> bool:
+    """Say whether a certificate is there, is for this name and these addresses, and lasts another day."""
+    if not path.exists():
+        return False
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    try:
+        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        named = x509.SubjectAlternativeName([])
+    lasts = certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
+    return certificate.subject == name and named == alternatives and lasts
 
 
 def create_signing_key(path: Path) -> Path:

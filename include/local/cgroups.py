@@ -23,20 +23,26 @@ def hierarchies(mountinfo: str) -> list[tuple[Path, str]]:
     return sorted(found.items())
 
 
-def create(name: str) -> None:
-    """Make the cgroup in every hierarchy.
+def create(name: str) -> list[Path]:
+    """
+    Make the cgroup in every hierarchy.
 
     :param name: Absolute in each hierarchy, like ``/modelberth-1a2b3c``.
+    :returns: A cgroup below each, for the processes of the cluster's machine itself. In v2 a cgroup with children has none.
     """
+    leaves = []
     for mount, kind in hierarchies(Path("/proc/self/mountinfo").read_text()):
         group = mount / name.lstrip("/")
-        group.mkdir(exist_ok=True)
+        leaf = group / "machine"
+        leaf.mkdir(parents=True, exist_ok=True)
         if kind == "cgroup2":
             enable_controllers(mount)
             enable_controllers(group)
         elif (mount / "cpuset.cpus").exists():  # v1: a new cpuset is empty, and nothing can run in it
-            for file in ("cpuset.cpus", "cpuset.mems"):
-                (group / file).write_text((mount / file).read_text())
+            for child, file in ((child, file) for child in (group, leaf) for file in ("cpuset.cpus", "cpuset.mems")):
+                (child / file).write_text((mount / file).read_text())
+        leaves.append(leaf)
+    return leaves
 
 
 def enable_controllers(group: Path) -> None:

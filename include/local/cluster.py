@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "docker.io/modelberth/pause:local"
 API_SERVICE = "10.96.0.1"
+NO_DNS = "10.88.0.1"
 
 
 def parts(settings: Settings, programs: Path) -> list[Part]:
@@ -260,6 +261,9 @@ def kubelet_configuration(settings: Settings, authority: Authority) -> dict[str,
         "failSwapOn": False,
         "oomScoreAdj": 0,
         "resolvConf": str(settings.state / "cluster" / "resolv.conf"),
+        # There are no names for pods. Nothing listens at this address of the machine, so a look-up fails at once; an address
+        # that is not reached would make it wait.
+        "clusterDNS": [NO_DNS],
         "clusterDomain": "cluster.local",
         "hairpinMode": "hairpin-veth",
         # The disk is the real machine's, shared with everything else on it: its being nearly full is no reason to evict pods

@@ -43,8 +43,9 @@ def start_machine(settings: Settings, parts: Sequence[Part]) -> Supervisor:
     supervisor.configure(parts)
     if supervisor.capsule.outer is None:
         cgroups.remove(settings.cgroup)  # of a machine that was killed
-        cgroups.create(settings.cgroup)
+        groups = cgroups.create(settings.cgroup)
         own = {
+            "CGROUPS": " ".join(str(group) for group in groups),
             "STATE": str(settings.state / "cluster"),
             "RUN": str(settings.run),
             "INTERFACE": settings.interface,

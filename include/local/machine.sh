@@ -3,6 +3,10 @@
 # File descriptor 9 is the network namespace of the real machine. All that is made here ends with this process.
 set -eu
 
+for group in $CGROUPS; do
+    echo $$ >"$group/cgroup.procs"
+done
+
 # What Kubernetes keeps for good is the checkout's own, at the standard paths.
 for path in lib/kubelet lib/containerd log/pods log/containers; do
     mkdir -p "/var/$path" "$STATE/$path"

@@ -51,6 +51,7 @@ def seaweedfs(settings: Settings) -> Part:
         "-ip=127.0.0.1",
         "-filer",
         "-master.telemetry=false",
+        "-master.electionTimeout=1s",  # there is one; the default waits 10 to 20 s for others at every start but the first
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",  # as many volumes as fit on the disk
     )
