@@ -8,10 +8,10 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from modelberth.core.failure import ExitCode
+
 NEVER = range(20, 30)
 """Exit codes that no retry changes: what was asked for is wrong or damaged."""
-
-MISMATCH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Outcome:
     @property
     def mismatch(self) -> bool:
         """Whether bytes were not what they must be."""
-        return self.exit_code == MISMATCH
+        return self.exit_code == ExitCode.MISMATCH
 
     @property
     def problems(self) -> list[str]:

@@ -112,7 +112,7 @@ def test_all_refusals_are_said_at_once(model):
 
 
 def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(Failure, match="No directory '.*/nothing'") as raised:
+    with pytest.raises(Failure, match=r"No directory '.*/nothing'") as raised:
         Directory(tmp_path / "nothing").version()
     assert raised.value.code is ExitCode.NOT_FOUND
 

@@ -1,22 +1,33 @@
 """Whether a source's version is proposed: the truth table of ``decide``."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from modelberth.core.refresh import FIRST_WAIT, LONGEST_WAIT, Fact, decide
+from modelberth.core.refresh import FIRST_WAIT, LONGEST_WAIT, decide
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = START + timedelta(days=30)
 
 
+@dataclass(frozen=True)
+class Fact:
+    """A line of the ledger."""
+
+    event: str
+    release_id: str
+    source_version: str | None
+    at: datetime
+
+
 def ledger(*releases: tuple[str, str]) -> list[Fact]:
-    """Build facts from (version, "event event ...") per release, a minute between two lines."""
+    """Build facts from (version or "-", "event event ...") per release, a minute between two lines."""
     facts = []
     for number, (version, events) in enumerate(releases):
         for event in events.split():
             at = START + timedelta(minutes=len(facts))
-            facts.append(Fact(event, f"release-{number}", version, at))
+            facts.append(Fact(event, f"release-{number}", None if version == "-" else version, at))
     return facts
 
 
@@ -41,6 +52,9 @@ def ledger(*releases: tuple[str, str]) -> list[Fact]:
         ([("A", "proposed rejected"), ("B", "proposed approved live")], True, "moved on"),
         ([("A", "proposed approved live"), ("B", "proposed failed")], True, "moved on"),
         ([("B", "proposed approved live"), ("A", "proposed rejected")], False, "rejected"),
+        ([("A", "live rolled-back")], False, "rolled back"),
+        ([("A", "proposed rejected"), ("-", "failed")], False, "it was rejected"),
+        ([("-", "failed")], True, "nothing was ever"),
         ([("A", "proposed failed"), ("A", "proposed")], False, "release-1 is under way"),
     ],
     ids=lambda value: str(value) if isinstance(value, list) else "",

@@ -1,0 +1,124 @@
+"""What can be known to go wrong in a service's cluster before a byte is moved; asking changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from modelberth.kubernetes.client import ClusterRefusedError, ObjectMissingError, workload_path
+from modelberth.kubernetes.workload import SET_ELSEWHERE, container, containers, live_value, mount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modelberth.catalog import Binding, Service
+    from modelberth.kubernetes.client import Cluster
+
+Document = dict[str, Any]
+
+RIGHTS = (
+    ("", "pods", ("create", "get", "list", "watch", "patch", "delete")),
+    ("", "pods/log", ("get",)),
+    ("", "pods/proxy", ("get", "create")),
+    ("", "persistentvolumeclaims", ("get",)),
+    ("apps", "deployments", ("get", "patch")),
+    ("apps", "replicasets", ("list",)),
+)
+"""What a release does in a serving namespace: API group, resource, verbs."""
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def problems(cluster: Cluster, service: Service) -> list[str]:
+    """Return everything in *cluster* that would stop a release to *service*, each a whole sentence.
+
+    :raises ClusterUnreachableError: The API server does not answer, or not sensibly.
+    """
+    try:
+        claim = _read(cluster, f"/api/v1/namespaces/{service.namespace}/persistentvolumeclaims/{service.claim}")
+        workload = _read(cluster, workload_path(service.namespace, service.workload.kind, service.workload.name))
+        denied = _denied(cluster, service.namespace)
+    except ClusterRefusedError as error:
+        return [f"Service {service.name!r}: {error} Apply include/kubernetes; does the namespace exist?"]
+    found = [*claim_problems(claim, service), *workload_problems(workload, service)]
+    if denied:
+        found.append(
+            f"Connection {service.connection!r} may not {', '.join(denied)} in namespace {service.namespace!r}: "
+            "apply include/kubernetes."
+        )
+    return found
+
+
+def claim_problems(claim: Document | None, service: Service) -> list[str]:
+    """Return why nothing can be staged on *claim*; a Pending one is fine, its storage may come with the first pod."""
+    name = f"Claim {service.namespace}/{service.claim}"
+    if claim is None:
+        return [f"{name} does not exist: create it, or correct 'claim' in services/{service.name}.yaml."]
+    if "deletionTimestamp" in claim["metadata"]:
+        return [f"{name} is being deleted: a release would hang. Create another."]
+    if claim.get("status", {}).get("phase") == "Lost":
+        return [f"{name} has lost its volume (phase Lost): restore it, or create another."]
+    return []
+
+
+def workload_problems(workload: Document | None, service: Service) -> list[str]:
+    """Return why *workload* cannot be pointed at another snapshot."""
+    name = f"{service.workload.kind} {service.namespace}/{service.workload.name}"
+    if workload is None:
+        return [f"{name} does not exist: apply it, or correct 'workload' in services/{service.name}.yaml."]
+    found = ["it is paused, so a rollout would never end: resume it."] if workload["spec"].get("paused") else []
+    for binding in service.bindings:
+        found += _binding_problems(workload, binding, service.claim)
+    return [f"{name}: {problem}" for problem in dict.fromkeys(found)]
+
+
+def _binding_problems(workload: Document, binding: Binding, claim: str) -> Iterable[str]:
+    one = container(workload, binding.container)
+    if one is None:
+        there = ", ".join(other["name"] for other in containers(workload))
+        yield f"it has no container {binding.container!r}; there are: {there}."
+        return
+    if live_value(one, binding.variable) == SET_ELSEWHERE:
+        yield (
+            f"variable {binding.variable} of container {one['name']!r} comes from a ConfigMap, Secret or field: "
+            "give it a plain value, or none."
+        )
+    where = mount(workload, one, claim)
+    if where is None:
+        yield f"container {one['name']!r} does not mount claim {claim!r}: mount it, read-only."
+        return
+    if not where.read_only:
+        # Not the mount's own readOnly: without this one kubelet's fsGroup makes the files writable.
+        yield f"its volume of claim {claim!r} is writable: set persistentVolumeClaim.readOnly: true."
+    if where.sub_path:
+        yield f"container {one['name']!r} mounts {where.sub_path!r} of claim {claim!r}: mount it without a subPath."
+
+
+def _read(cluster: Cluster, path: str) -> Document | None:
+    try:
+        return cluster.get(path)
+    except ObjectMissingError:
+        return None
+
+
+def _denied(cluster: Cluster, namespace: str) -> list[str]:
+    """Return the rights that are missing, as ``patch deployments``."""
+    return [
+        f"{verb} {resource}"
+        for group, resource, verbs in RIGHTS
+        for verb in verbs
+        if not _allowed(cluster, namespace, group, resource, verb)
+    ]
+
+
+def _allowed(cluster: Cluster, namespace: str, group: str, resource: str, verb: str) -> bool:
+    """Ask the API server; what it does not answer is taken as allowed, and found out by doing."""
+    kind, _, below = resource.partition("/")
+    attributes = {"namespace": namespace, "group": group, "resource": kind, "subresource": below, "verb": verb}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = cluster.ask(_REVIEWS, review)
+    return answer.status not in (200, 201) or bool(json.loads(answer.body)["status"]["allowed"])

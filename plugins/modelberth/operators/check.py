@@ -1,0 +1,42 @@
+"""Prove a snapshot once more, quickly, between the gate and the rollout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from modelberth.core import approval, plan
+from modelberth.operators.pod import CLAIM, ModelPodOperator
+
+
+class CheckModelOperator(ModelPodOperator):
+    """
+    Prove that the approved snapshot is still what verify read: a person may have taken days to answer.
+
+    Files that look as verify left them (size, times, inode) are taken as such, others are read again. Without a plan,
+    its approval and a verify of this very snapshot, nothing is checked and nothing goes on.
+    """
+
+    step = "check"
+
+    def basis(self) -> dict[str, Any]:
+        """Return the receipt of the verify that the approved plan rests on."""
+        planned = plan.parse(self.evidence.read("plan").get("plan"))
+        if problems := approval.problems(self.evidence.read("approve"), planned):
+            raise AirflowFailException(
+                f"The approval of release {self.release_id} does not hold: {'; '.join(problems)}."
+            )
+        verified = self.evidence.read("verify", target=self.target)
+        snapshot = str(planned.target(self.target).snapshot)
+        if verified["snapshot"] != snapshot:
+            raise AirflowFailException(
+                f"Approved for service {self.target!r} is snapshot {snapshot}, but verify proved "
+                f"{verified['snapshot']}. Start a new release."
+            )
+        return verified
+
+    def command(self, basis: dict[str, Any]) -> list[str]:
+        """Return the arguments of ``modelberth check``."""
+        proven = ("--revision", basis["revision"], "--snapshot", basis["snapshot"], "--stats", basis["stats"])
+        return ["check", CLAIM, *proven]

@@ -1,0 +1,193 @@
+"""One command of our program in one pod on a claim: what sync, verify and check have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.container import get_container_status
+from airflow.sdk.exceptions import AirflowException
+from kubernetes.client import models as k8s
+
+from modelberth.catalog import load
+from modelberth.core.revision import Snapshot
+from modelberth.operators import release_of
+from modelberth.operators.outcome import Outcome
+from modelberth.operators.refusal import refusals_are_final
+from modelberth.receipts import release_evidence
+from modelberth.receipts.damage import damage_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from modelberth.catalog import Model, Service
+    from modelberth.receipts import Evidence
+    from modelberth.receipts.damage import DamageRecord
+
+CLAIM = "/claim"
+"""Where our pods see the claim; serving pods see it where they like."""
+
+USER = 10001
+
+POD_SECURITY = k8s.V1PodSecurityContext(
+    run_as_non_root=True,
+    run_as_user=USER,
+    run_as_group=USER,
+    fs_group=USER,
+    # Without it kubelet walks the whole claim before every start and makes 0444 files writable for the group.
+    fs_group_change_policy="OnRootMismatch",
+    seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+)
+CONTAINER_SECURITY = k8s.V1SecurityContext(
+    allow_privilege_escalation=False,
+    read_only_root_filesystem=True,
+    capabilities=k8s.V1Capabilities(drop=["ALL"]),
+)
+RESOURCES = k8s.V1ResourceRequirements(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "256Mi"})
+NODE_NAME = k8s.V1EnvVar(
+    name="NODE_NAME",
+    value_from=k8s.V1EnvVarSource(field_ref=k8s.V1ObjectFieldSelector(field_path="spec.nodeName")),
+)
+
+
+class ModelPodOperator(KubernetesPodOperator):
+    """
+    Run one command of the ``modelberth`` program in a pod on a service's claim, and keep its result as a receipt.
+
+    The result comes through the pod's termination message; a pod that ends well without one has proven nothing, and
+    the task fails. What a person may change after the Dag was parsed (catalog, evidence) is read in ``execute`` and
+    never rendered: Airflow renders template fields a second time when a deferred task resumes.
+
+    :param model: The model, as in the catalog.
+    :param target: The service, as in the catalog.
+    """
+
+    template_fields: Sequence[str] = ("model", "target")
+
+    step: ClassVar[str]
+    """The program's command and the receipt's name."""
+    reads_bucket: ClassVar[bool] = False
+    writes_claim: ClassVar[bool] = False
+
+    def __init__(self, *, model: str, target: str, **kwargs: Any) -> None:
+        super().__init__(
+            cmds=["modelberth"],
+            pod_runtime_info_envs=[NODE_NAME],
+            container_resources=RESOURCES,
+            security_context=POD_SECURITY,
+            container_security_context=CONTAINER_SECURITY,
+            automount_service_account_token=False,
+            startup_timeout_seconds=900,  # a claim to attach, an image to pull, a node to come
+            startup_check_interval_seconds=1,
+            deferrable=True,
+            poll_interval=1,
+            logging_interval=5,
+            log_events_on_failure=True,
+            log_pod_spec_on_failure=False,
+            do_xcom_push=False,  # True would add a sidecar: _keep pushes what is worth it
+            **kwargs,
+        )
+        self.model = model
+        self.target = target
+        self._outcome: Outcome | None = None
+
+    def basis(self) -> dict[str, Any]:
+        """Return the receipt that this step rests on."""
+        raise NotImplementedError
+
+    def command(self, basis: dict[str, Any]) -> list[str]:
+        """Return the program's arguments."""
+        raise NotImplementedError
+
+    def expected(self, basis: dict[str, Any]) -> dict[str, str]:
+        """Return what the program's result must repeat: what was asked for is what must have been done."""
+        return {"revision": basis["revision"], "snapshot": basis["snapshot"]}
+
+    def execute(self, context: Context) -> None:
+        """Start the pod and wait for it without a worker; ``trigger_reentry`` goes on from there."""
+        with refusals_are_final():
+            self._connect(context)
+            self._specify(self.basis())
+        super().execute(context)
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
+        """Take the result when the pod has ended; called on resume, or at once when it ended before the deferral."""
+        with refusals_are_final():
+            self._connect(context)
+        try:
+            super().trigger_reentry(context, event)
+        except AirflowException:
+            if self._outcome is None:  # it never ran to an end: not started, evicted, deleted
+                raise
+        if self._outcome is None:
+            raise AirflowException(
+                f"Pod {event['namespace']}/{event['name']} is gone and its result with it: nothing is proven."
+            )
+        with refusals_are_final():
+            self._keep(context, self._outcome)
+
+    def cleanup(
+        self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod, xcom_result: dict | None = None, context: Context | None = None
+    ) -> None:
+        """Read how the program ended before the pod is deleted."""
+        self._outcome = read_outcome(remote_pod, self.base_container_name)
+        super().cleanup(pod, remote_pod, xcom_result, context)
+
+    def _connect(self, context: Context) -> None:
+        """Look up what every leg of the task needs; a resumed task is a new process."""
+        catalog = load()
+        self.config: Model = catalog.model(self.model)
+        self.service: Service = catalog.service(self.target)
+        self.release_id = release_of(context)
+        self.evidence: Evidence = release_evidence(self.config, self.release_id)
+        self.damage: DamageRecord = damage_record(self.config, (self.service.namespace, self.service.claim))
+        self.kubernetes_conn_id = self.service.connection
+
+    def _specify(self, basis: dict[str, Any]) -> None:
+        """Fill in the pod that KubernetesPodOperator builds."""
+        service, read_only = self.service, not self.writes_claim
+        self.name = f"{self.step}-{self.model}"
+        self.namespace = service.namespace
+        self.image = service.pods.image
+        self.arguments = self.command(basis)
+        self.service_account_name = service.pods.service_account
+        self.labels = {
+            "modelberth.dev/model": self.model,
+            "modelberth.dev/release": self.release_id,
+            "modelberth.dev/step": self.step,
+        }
+        claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=service.claim, read_only=read_only)
+        self.volumes = [k8s.V1Volume(name="claim", persistent_volume_claim=claim)]
+        self.volume_mounts = [k8s.V1VolumeMount(name="claim", mount_path=CLAIM, read_only=read_only)]
+        if self.reads_bucket:
+            secret = k8s.V1SecretEnvSource(name=service.pods.bucket_secret)
+            self.env_from = [k8s.V1EnvFromSource(secret_ref=secret)]
+
+    def _keep(self, context: Context, outcome: Outcome) -> None:
+        """Write the receipt, or fail as the program's exit code says."""
+        basis = self.basis()
+        if outcome.mismatch and not self.writes_claim:
+            found_by = f"{self.step} of release {self.release_id}"
+            self.damage.add(Snapshot.parse(basis["snapshot"]), found_by, outcome.problems)
+        result = outcome.result(self.step, **self.expected(basis))
+        digest = self.evidence.write(
+            self.step, {**result, "pod": outcome.where, "node": outcome.node}, target=self.target
+        )
+        context["ti"].xcom_push(key="return_value", value={"revision": result["revision"], "receipt": str(digest)})
+
+
+def read_outcome(pod: k8s.V1Pod | None, container: str) -> Outcome | None:
+    """Return how *container* of *pod* ended, or None while nobody can know."""
+    status = get_container_status(pod, container) if pod else None
+    ended = status.state.terminated if status and status.state else None
+    if ended is None:
+        return None
+    return Outcome(
+        exit_code=ended.exit_code,
+        message=ended.message or "",
+        where=f"Pod {pod.metadata.namespace}/{pod.metadata.name}",
+        reason=ended.reason if ended.reason not in ("Completed", "Error") else "",
+        node=pod.spec.node_name or "",
+    )

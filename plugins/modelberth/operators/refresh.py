@@ -1,0 +1,103 @@
+"""Compare every source with its ledger."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
+
+from modelberth.catalog import load
+from modelberth.core.failure import Failure
+from modelberth.core.refresh import Decision, decide
+from modelberth.receipts import EvidenceForgedError, StoreError, StoreUnreachableError, ledger
+from modelberth.sources import source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from modelberth.catalog import Model
+    from modelberth.core.digest import Digest
+
+AT_ONCE = 16
+"""Sources and ledgers that are asked at the same time: they are waited for, not computed."""
+
+PROBLEMS = "problems"
+"""The XCom under which the models that could not be compared are found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of one model."""
+
+    model: str
+    version: Digest
+    decision: Decision
+
+    @property
+    def proposal(self) -> dict[str, str]:
+        """Which run of which Dag is to be; the same one however often it is asked for."""
+        run_id = f"refresh-{self.version.short}-{self.decision.attempt}"
+        return {"trigger_dag_id": f"release_{self.model}", "trigger_run_id": run_id}
+
+
+class CompareSourcesOperator(BaseOperator):
+    """
+    Compare all sources with the ledgers, at once, and return the runs that are to be triggered.
+
+    A source or ledger that cannot be read disturbs no other: the task succeeds, so that what is new is proposed, and
+    leaves the problem for :class:`ReportProblemsOperator`, which fails for all to see.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, str]]:
+        """Look at each model and say of each what was decided and why."""
+        catalog = load()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            looks = list(pool.map(_look, catalog.models.values()))
+        for seen in looks:
+            self._say(seen)
+        problems = [seen for seen in looks if isinstance(seen, str)]
+        context["ti"].xcom_push(key=PROBLEMS, value=problems)
+        return [seen.proposal for seen in looks if isinstance(seen, Look) and seen.decision.propose]
+
+    def _say(self, seen: Look | str) -> None:
+        if isinstance(seen, str):
+            self.log.error("%s", seen)
+        else:
+            verb = "proposed" if seen.decision.propose else "not proposed"
+            self.log.info("%s at source version %s: %s, %s.", seen.model, seen.version, verb, seen.decision.reason)
+
+
+class ReportProblemsOperator(BaseOperator):
+    """
+    Fail when a model could not be compared, after all others were served.
+
+    :param problems: One sentence a model. (templated)
+    """
+
+    template_fields: Sequence[str] = ("problems",)
+
+    def __init__(self, *, problems: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.problems = problems
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it by name
+        """Fail with all problems."""
+        if self.problems:
+            raise AirflowException("Not compared with their sources:\n- " + "\n- ".join(self.problems))
+
+
+def _look(model: Model) -> Look | str:
+    """Return what was seen of *model*, or why nothing could be."""
+    try:
+        version = source_of(model).version().name
+        entries = ledger(model).entries()
+    except (Failure, StoreError, StoreUnreachableError, EvidenceForgedError, AirflowException, ValueError) as error:
+        return f"Model {model.name!r}: {error}"
+    decision = decide(entries, str(version), paused=model.refresh.paused, now=datetime.now(UTC))
+    return Look(model.name, version, decision)

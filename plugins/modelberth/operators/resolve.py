@@ -1,0 +1,151 @@
+"""Say what a release will be about, and everything that would stop it, before anything is moved."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from modelberth.catalog import load
+from modelberth.core.failure import Failure
+from modelberth.engine.report import human
+from modelberth.kubernetes import preflight
+from modelberth.kubernetes.client import Cluster, ClusterUnreachableError
+from modelberth.operators import release_of
+from modelberth.operators.refusal import refusals_are_final
+from modelberth.receipts import (
+    EvidenceForgedError,
+    StoreError,
+    StoreUnreachableError,
+    ledger,
+    open_store,
+    release_evidence,
+)
+from modelberth.sources import source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from modelberth.catalog import Catalog, Model, Service
+    from modelberth.sources import SourceVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that stops the release.
+
+    :param passing: Whether it may be over when Airflow tries again.
+    """
+
+    text: str
+    passing: bool = False
+
+
+class ResolveModelOperator(BaseOperator):
+    """
+    Fix the source version that a release is about, and refuse early what can be refused early.
+
+    All problems are in one error: of the source, the buckets, the connections and every target's cluster. Nothing is
+    changed but the ledger, which learns that this version is proposed, or that it could not be.
+
+    :param model: The model, as in the catalog.
+    """
+
+    template_fields: Sequence[str] = ("model",)
+
+    def __init__(self, *, model: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Look at everything at once; then propose, or refuse."""
+        with refusals_are_final():
+            catalog, release_id = load(), release_of(context)
+            model = catalog.model(self.model)
+            version, findings = look(catalog, model, release_id)
+            if version is None or any(findings.values()):
+                raise self._refusal(context, version, findings, model)
+            known = {"source_version": str(version.name), "files": version.files, "bytes": version.bytes}
+            requested_by = context["dag_run"].triggering_user_name
+            digest = release_evidence(model, release_id).write("resolve", {**known, "requested_by": requested_by})
+            ledger(model).record("proposed", release_id, source_version=str(version.name))
+            return {"source_version": str(version.name), "receipt": str(digest)}
+
+    def _refusal(
+        self, context: Context, version: SourceVersion | None, findings: dict[str, list[Finding]], model: Model
+    ) -> AirflowException:
+        """Return the error with all findings; the ledger learns it when no try is left."""
+        found = list(dict.fromkeys(one for some in findings.values() for one in some))
+        passing = all(one.passing for one in found)
+        last = context["ti"].try_number > context["ti"].max_tries
+        if version and not findings["receipts"] and (last or not passing):
+            reason = found[0].text
+            ledger(model).record("failed", release_of(context), source_version=str(version.name), reason=reason)
+        lines = [f"Model {self.model!r} cannot be released, nothing was changed. {len(found)} to put right:"]
+        kind = AirflowException if passing else AirflowFailException
+        return kind("\n- ".join(lines + [one.text for one in found]))
+
+
+def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion | None, dict[str, list[Finding]]]:
+    """Return what the source holds, and what was found wrong by the name of what was looked at."""
+    targets = catalog.targets(model.name)
+    version = None
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        source = pool.submit(_source, model)
+        asked = {
+            "bucket": pool.submit(_told, partial(_list_bucket, model)),
+            "receipts": pool.submit(_told, partial(_read_receipts, model, release_id)),
+            **{f"service {one.name}": pool.submit(_told, partial(_ask_cluster, one)) for one in targets},
+        }
+    version, in_source = source.result()
+    findings = {"source": in_source, **{name: answer.result() for name, answer in asked.items()}}
+    if not targets:
+        findings["catalog"] = [Finding(_unbound(catalog, model))]
+    return version, findings
+
+
+def _source(model: Model) -> tuple[SourceVersion | None, list[Finding]]:
+    try:
+        version = source_of(model).version()
+    except Failure as failure:
+        return None, [Finding(problem, failure.code.worth_retrying) for problem in failure.problems]
+    limit = model.size_limit
+    if limit and version.bytes > limit:
+        return version, [Finding(f"The source holds {human(version.bytes)}, more than size_limit {human(limit)}.")]
+    return version, []
+
+
+def _list_bucket(model: Model) -> list[str]:
+    open_store(model.bucket.url, model.bucket.connection).keys(f"{model.name}/revisions/.none")
+    return []
+
+
+def _read_receipts(model: Model, release_id: str) -> list[str]:
+    release_evidence(model, release_id).find("resolve")
+    return []
+
+
+def _ask_cluster(service: Service) -> list[str]:
+    return preflight.problems(Cluster(service.connection), service)
+
+
+def _told(ask: partial[list[str]]) -> list[Finding]:
+    """Return what *ask* finds; that it cannot be asked is a finding as well."""
+    try:
+        return [Finding(problem) for problem in ask()]
+    except (StoreUnreachableError, ClusterUnreachableError) as error:
+        return [Finding(str(error), passing=True)]
+    except (StoreError, EvidenceForgedError, AirflowException, ValueError) as error:
+        return [Finding(str(error))]
+
+
+def _unbound(catalog: Catalog, model: Model) -> str:
+    broken = ", ".join(catalog.problems)
+    hint = f" These files are broken: {broken}." if broken else ""
+    return f"No service binds model {model.name!r}: add a binding to a file in {catalog.root / 'services'}.{hint}"

@@ -1,0 +1,77 @@
+"""Bring a model from its source into the bucket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from modelberth.catalog import load
+from modelberth.operators import release_of
+from modelberth.operators.child import Child
+from modelberth.operators.credentials import environment
+from modelberth.operators.refusal import refusals_are_final
+from modelberth.receipts import release_evidence
+from modelberth.sources import source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from modelberth.catalog import Model
+
+
+class UploadModelOperator(BaseOperator):
+    """
+    Upload what the source held when the release was proposed; its revision is known when the last byte is sent.
+
+    The program runs as a child process, with the credentials of the bucket's connection in its environment. What was
+    sent before an interruption is kept and not sent again. A source that has moved on since is refused: the release
+    would be about something else than what was proposed.
+
+    :param model: The model, as in the catalog.
+    """
+
+    template_fields: Sequence[str] = ("model",)
+
+    def __init__(self, *, model: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self._child: Child | None = None
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Upload, prove that the source stayed as it was, and leave the receipt."""
+        with refusals_are_final():
+            return self._take_over(load().model(self.model), release_of(context))
+
+    def on_kill(self) -> None:
+        """End the child with the task."""
+        if self._child:
+            self._child.end()
+
+    def _take_over(self, model: Model, release_id: str) -> dict[str, str]:
+        evidence = release_evidence(model, release_id)
+        proposed = evidence.read("resolve")["source_version"]
+        self._require(model, proposed)
+        result = self._upload(model, release_id)
+        self._require(model, proposed)
+        digest = evidence.write("upload", result)
+        return {"revision": result["revision"], "receipt": str(digest)}
+
+    def _upload(self, model: Model, release_id: str) -> dict[str, Any]:
+        arguments = ("upload", source_of(model).resolve(), model.bucket.url, "--model", model.name)
+        with environment(model.bucket) as variables:
+            self._child = Child([*arguments, "--upload", release_id], variables)
+            outcome = self._child.follow(self.log)
+        return outcome.result("upload", upload=release_id)
+
+    def _require(self, model: Model, proposed: str) -> None:
+        """Refuse a source that is not what was proposed."""
+        now = str(source_of(model).version().name)
+        if now != proposed:
+            raise AirflowFailException(
+                f"Source of model {model.name!r} moved on during the release: proposed was {proposed}, it is now at "
+                f"{now}. Nothing was staged. Start a new release; an upload of the same files is not repeated."
+            )

@@ -1,0 +1,70 @@
+"""What was found damaged on a claim: a snapshot is never changed, so the next sync stages a fresh copy beside it.
+
+    <receipts prefix>/inventory/<namespace>-<claim>/damaged/<model>/<64 hex>.<n>.json
+
+Signed and create-only like all evidence; the first finding stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelberth.core.revision import Revision, Snapshot
+from modelberth.receipts.evidence import now
+from modelberth.receipts.signing import EvidenceForgedError, signing_key
+from modelberth.receipts.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelberth.receipts import ModelConfig
+    from modelberth.receipts.signing import SigningKey
+    from modelberth.receipts.store import ObjectStore
+
+
+class DamageRecord:
+    """The damaged snapshots of one model on one claim.
+
+    :param claim: Namespace and name of the claim.
+    """
+
+    def __init__(self, store: ObjectStore, key: SigningKey, model: str, claim: tuple[str, str]) -> None:
+        self._store, self._key, self.model, self.claim = store, key, model, claim
+
+    def add(self, snapshot: Snapshot, found_by: str, problems: Sequence[str]) -> None:
+        """Note that *snapshot* is damaged.
+
+        :param found_by: The step and release that found it.
+        """
+        note = {**self._about(str(snapshot)), "at": now(), "found_by": found_by, "problems": list(problems)}
+        self._store.create(self._path(str(snapshot)), self._key.seal(note))
+
+    def of(self, revision: Revision) -> list[Snapshot]:
+        """Return the damaged snapshots of *revision*, the oldest first.
+
+        :raises EvidenceForgedError: A note is not ours, or about something else than its key says.
+        """
+        paths = self._store.keys(self._path(f"{revision.digest.hex}.", end=""))
+        return sorted(self._read(path) for path in paths)
+
+    def _read(self, path: str) -> Snapshot:
+        note = self._key.unseal(self._store.read(path) or b"", path)
+        name = str(note.get("snapshot"))
+        if path != self._path(name) or self._about(name).items() - note.items():
+            raise EvidenceForgedError(f"Damage record {path} is about something else: it was copied there.")
+        return Snapshot.parse(name)
+
+    def _about(self, snapshot: str) -> dict[str, str]:
+        namespace, claim = self.claim
+        about = {"step": "damage", "model": self.model, "snapshot": snapshot}
+        return {**about, "namespace": namespace, "claim": claim}
+
+    def _path(self, snapshot: str, end: str = ".json") -> str:
+        namespace, claim = self.claim
+        return f"inventory/{namespace}-{claim}/damaged/{self.model}/{snapshot}{end}"
+
+
+def damage_record(model: ModelConfig, claim: tuple[str, str]) -> DamageRecord:
+    """Return what was found damaged of *model* on *claim* (namespace and name)."""
+    store = open_store(model.receipts.url, model.receipts.connection)
+    return DamageRecord(store, signing_key(), model.name, claim)
