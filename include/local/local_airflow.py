@@ -1,0 +1,164 @@
+"""Airflow on this machine: its configuration, its database, its connections, its users.
+
+One state folder (``home``) is one Airflow, so the demo's and each test run's stand beside each other::
+
+    <home>/airflow.db, airflow.cfg, logs/
+    <home>/passwords.json          the users' passwords, made here
+    <home>/connections.json        what was imported last, to import again only when it changed
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supervise import Part
+
+PROJECT = Path(__file__).resolve().parents[2]
+PROCESSES = {
+    "scheduler": ("scheduler", "--skip-serve-logs"),  # logs are read from the disk; no port is open beyond this machine
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+    "api-server": ("api-server",),  # last: it knows whether the others work
+}
+"""What ``airflow standalone`` starts, one by one: it neither notices the death of one of them nor ends them all."""
+
+USERS = {"admin": "admin", "alice": "user", "bob": "user", "vera": "viewer"}
+"""Name to role. Alice approves (include/services/embedder.yaml), Bob may answer other gates, Vera looks."""
+
+
+@dataclass(frozen=True)
+class LocalAirflow:
+    """One Airflow of this machine.
+
+    :param home: Its state folder.
+    :param port: Where its API server and UI listen, on 127.0.0.1.
+    :param catalog: The folder that holds ``models/`` and ``services/``.
+    """
+
+    home: Path
+    port: int
+    catalog: Path
+
+    @property
+    def url(self) -> str:
+        """Root of the UI and the API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """The password of each of USERS."""
+        return dict(json.loads((self.home / "passwords.json").read_text()))
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that makes any ``airflow`` command speak of this Airflow."""
+        settings = {
+            "CORE__DAGS_FOLDER": PROJECT / "dags",
+            "CORE__PLUGINS_FOLDER": PROJECT / "plugins",
+            "CORE__LOAD_EXAMPLES": False,
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": 8,
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": self.port,
+            "API__WORKERS": 1,
+            "API__BASE_URL": self.url,
+            "LOGGING__COLORED_CONSOLE_LOG": False,
+            # Idle sleep and intervals are what a small chain mostly waits for: docs/benchmarks.md.
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+            "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
+        }
+        return {
+            **{f"AIRFLOW__{key}": str(value) for key, value in settings.items()},
+            "AIRFLOW_HOME": str(self.home),
+            "MODELBERTH_CATALOG": str(self.catalog),
+            # The programs call each other by name, and a task starts `modelberth`.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+    def prepare(self, connections: dict[str, dict[str, Any]]) -> None:
+        """Bring database, users and connections into being; quick when they are."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._keep_passwords()
+        if not (self.home / "airflow.db").exists():
+            self._run("db", "migrate")
+        imported = self.home / "connections.json"
+        text = json.dumps(connections, indent=1, sort_keys=True)
+        if not imported.exists() or imported.read_text() != text:
+            wanted = _private(imported.with_name("connections.wanted.json"), text)
+            self._run("connections", "import", "--overwrite", str(wanted))
+            wanted.replace(imported)
+
+    def parts(self) -> list[Part]:
+        """Return the processes to supervise, in the order of their start."""
+        program = str(Path(sys.executable).with_name("airflow"))
+        answers = (sys.executable, str(Path(__file__).with_name("airflow_ready.py")), self.url)
+        return [
+            Part(
+                name=f"airflow-{name}",
+                command=(program, *words),
+                ready=answers if name == "api-server" else ("true",),
+                within=120,
+                environment=self.environment(),
+                folder=PROJECT,
+            )
+            for name, words in PROCESSES.items()
+        ]
+
+    def _keep_passwords(self) -> None:
+        if not (self.home / "passwords.json").exists():
+            _private(self.home / "passwords.json", json.dumps({name: secrets.token_urlsafe(9) for name in USERS}))
+
+    def _run(self, *words: str) -> None:
+        env = os.environ | self.environment()
+        done = subprocess.run(["airflow", *words], env=env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stdout + done.stderr)[-2000:]
+            raise RuntimeError(
+                f"'airflow {' '.join(words[:2])}' failed for {self.home} (exit {done.returncode}): {said}"
+            )
+
+
+def connections(env: dict[str, str], signing_seed: bytes) -> dict[str, dict[str, Any]]:
+    """Return the connections that the catalog names, for the servers that *env* (.local/env) names.
+
+    :param signing_seed: The 32 bytes of the Ed25519 key that receipts are signed with.
+    """
+    s3 = {
+        "conn_type": "aws",
+        "login": env["S3_ACCESS_KEY"],
+        "password": env["S3_SECRET_KEY"],
+        "extra": json.dumps({"endpoint_url": env["S3_ENDPOINT_URL"], "region_name": "us-east-1"}),
+    }
+    kube_config = Path(env["AIRFLOW_KUBECONFIG"]).read_text()
+    return {
+        "modelberth_s3": s3,
+        "modelberth_receipts": s3,
+        "modelberth_kubernetes": {"conn_type": "kubernetes", "extra": json.dumps({"kube_config": kube_config})},
+        "modelberth_signing": {"conn_type": "generic", "password": base64.b64encode(signing_seed).decode()},
+    }
+
+
+def signing_seed(path: Path) -> bytes:
+    """Return the signing key kept at *path*; made there when there is none."""
+    if not path.exists():
+        _private(path, secrets.token_hex(32))
+    return bytes.fromhex(path.read_text())
+
+
+def _private(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
+    return path
