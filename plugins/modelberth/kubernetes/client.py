@@ -14,8 +14,6 @@ from modelberth.core.confirm import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kubernetes.client import ApiClient
-
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 20
 """Seconds."""
 
@@ -64,7 +62,7 @@ class Cluster:
 
     def ask(self, path: str, body: Any = None) -> Answer:
         """Return what a pod answers through the API server's proxy: POST with a *body*, GET without one."""
-        from kubernetes.client import ApiException
+        from kubernetes.client import ApiException  # type: ignore[import-untyped]
         from urllib3.exceptions import HTTPError
 
         try:
@@ -109,7 +107,7 @@ def workload_path(namespace: str, kind: str, name: str) -> str:
     return f"/apis/apps/v1/namespaces/{namespace}/{_PLURAL[kind]}/{name}"
 
 
-def _client(connection: str) -> ApiClient:
+def _client(connection: str) -> Any:
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
     with _LOADING:

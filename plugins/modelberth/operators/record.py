@@ -1,0 +1,59 @@
+"""Close a release: it is live everywhere, and can show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from modelberth.catalog import load
+from modelberth.core.plan import parse
+from modelberth.operators import release_of
+from modelberth.operators.refusal import refusals_are_final
+from modelberth.receipts import ledger, release_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from modelberth.core.plan import Plan
+    from modelberth.receipts import Evidence
+
+
+class RecordModelOperator(BaseOperator):
+    """
+    Write the release's last receipt, which names what it rests on, and tell the ledger that it is live.
+
+    :param model: The model, as in the catalog.
+    """
+
+    template_fields: Sequence[str] = ("model",)
+
+    def __init__(self, *, model: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Require a live outcome of every target, leave the receipt and return its digest."""
+        with refusals_are_final():
+            model, release_id = load().model(self.model), release_of(context)
+            evidence = release_evidence(model, release_id)
+            plan = parse(evidence.read("plan")["plan"])
+            _require_live(evidence, plan)
+            about = {"revision": str(plan.revision), "source_version": plan.source_version}
+            targets = [target.service for target in plan.targets]
+            digest = evidence.write("record", {**about, "plan_digest": str(plan.digest), "targets": targets})
+            ledger(model).record("live", release_id, **about)
+        return {"revision": str(plan.revision), "receipt": str(digest)}
+
+
+def _require_live(evidence: Evidence, plan: Plan) -> None:
+    problems = []
+    for target in plan.targets:
+        outcome = evidence.read("outcome", target.service)
+        if (outcome["result"], outcome["plan_digest"]) != ("live", str(plan.digest)):
+            problems.append(f"{target.service}: {outcome['result']} by plan {outcome['plan_digest']}")
+    if problems:
+        raise AirflowFailException(f"Release {plan.release_id} is not live: {'; '.join(problems)}.")

@@ -1,0 +1,79 @@
+"""Bring one target of an approved release into service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Never
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from modelberth.catalog import load
+from modelberth.operators import release_of
+from modelberth.operators.refusal import refusals_are_final
+from modelberth.receipts import evidence_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+
+class RolloutModelOperator(BaseOperator):
+    """
+    Point a workload at the snapshot that was approved, wait until its pods confirm, put back if they do not.
+
+    All of it happens in one trigger, which proves plan, approval and check before its first change. The claim is not
+    touched. An approval is used by its outcome: afterwards, a new release is needed.
+
+    :param model: The model, as in the catalog.
+    :param target: The service, as in the plan.
+    """
+
+    template_fields: Sequence[str] = ("model", "target")
+
+    def __init__(self, *, model: str, target: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.target = target
+
+    def execute(self, context: Context) -> Never:
+        """Hand over to the trigger."""
+        from modelberth.triggers.rollout import RolloutTrigger  # Airflow's trigger classes are slow to import
+
+        with refusals_are_final():
+            receipts = load().model(self.model).receipts
+        names = {"url": receipts.url, "connection": receipts.connection, "release_id": release_of(context)}
+        self.defer(
+            trigger=RolloutTrigger(
+                model=self.model,
+                release_id=names["release_id"],
+                target=self.target,
+                receipts_url=receipts.url,
+                receipts_connection=receipts.connection,
+            ),
+            method_name="execute_complete",
+            kwargs={"names": names},
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, str], names: dict[str, str]) -> dict[str, str]:  # noqa: ARG002
+        """Judge by the outcome's receipt; the event only says why there is none."""
+        with refusals_are_final():
+            evidence = evidence_at(names["url"], names["connection"], self.model, names["release_id"])
+            outcome = evidence.find("outcome", self.target)
+        if outcome is None:
+            kind = AirflowException if event["status"] == "unreachable" else AirflowFailException
+            raise kind(event["reason"])
+        if outcome["result"] != "live":
+            raise AirflowFailException(_not_live(self.target, outcome))
+        return {"revision": outcome["revision"], "receipt": str(evidence.digest("outcome", self.target))}
+
+
+def _not_live(target: str, outcome: dict[str, Any]) -> str:
+    """Return what became of it instead, and what to do."""
+    if outcome["result"] == "lost":
+        what = "It was no longer this release's to change, and was left as it is: look at the workload."
+    elif outcome["complete"]:
+        what = "The former revision was put back and is serving."
+    else:
+        what = "The former value was put back; its pods are not all ready: look at the workload."
+    return f"Service {target!r} did not go to {outcome['revision']}: {outcome['reason']}. {what} Start a new release."

@@ -1,0 +1,86 @@
+"""Leave nothing half done when a release's run ends."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, TriggerRule
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from modelberth.catalog import load
+from modelberth.core.ledger import End, verdict
+from modelberth.core.plan import parse
+from modelberth.kubernetes.rollout import UNREACHABLE, Rollout
+from modelberth.operators import release_of
+from modelberth.operators.refusal import refusals_are_final
+from modelberth.receipts import ledger, release_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from modelberth.catalog import Model
+    from modelberth.core.plan import Plan
+    from modelberth.receipts import Evidence
+
+
+class SettleModelOperator(BaseOperator):
+    """
+    Put back what was started and has no outcome, tell the ledger, and end as the release did.
+
+    The last task of the run, which always runs. Since Airflow judges a run by its last tasks, it fails when the
+    release did not go live, and is skipped when a person rejected it. It goes by receipts, not by tasks' states.
+
+    :param model: The model, as in the catalog.
+    """
+
+    template_fields: Sequence[str] = ("model",)
+
+    def __init__(self, *, model: str, **kwargs: Any) -> None:
+        super().__init__(trigger_rule=TriggerRule.ALL_DONE, **kwargs)
+        self.model = model
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Settle every target of the plan, then say what became of the release."""
+        with refusals_are_final():
+            model, release_id = load().model(self.model), release_of(context)
+            evidence, book = release_evidence(model, release_id), ledger(model)
+            plan = _plan(evidence)
+            outcomes = {one.service: self._settle(model, evidence, one.service) for one in plan.targets} if plan else {}
+            found = verdict(book.events(release_id), outcomes)
+            if found.event:
+                resolve = evidence.find("resolve") or {}
+                book.record(
+                    found.event,
+                    release_id,
+                    source_version=resolve.get("source_version"),
+                    revision=str(plan.revision) if plan else None,
+                    reason=found.reason,
+                )
+        if found.end is End.FAILED:
+            raise AirflowFailException(f"Release {release_id} of {self.model}: {found.reason}.")
+        if found.end is End.SKIPPED:
+            raise AirflowSkipException(f"Release {release_id} of {self.model}: {found.reason}.")
+        return {"release_id": release_id, "result": found.reason}
+
+    def _settle(self, model: Model, evidence: Evidence, service: str) -> str | None:
+        """Return the outcome at *service*, None if nothing was ever started there."""
+        if evidence.find("started", service) is None:
+            return None
+        receipts = (model.receipts.url, model.receipts.connection)
+        rollout = Rollout(model=self.model, release_id=evidence.release_id, service=service, receipts=receipts)
+        rollout.end("its run ended before it was decided")
+        while not (step := rollout.step()).stop:
+            time.sleep(step.pause)
+        outcome = evidence.find("outcome", service)
+        if outcome is None:
+            kind = AirflowException if step.stop.status == UNREACHABLE else AirflowFailException
+            raise kind(f"Service {service!r} is half done and could not be settled: {step.stop.reason}")
+        return str(outcome["result"])
+
+
+def _plan(evidence: Evidence) -> Plan | None:
+    receipt = evidence.find("plan")
+    return parse(receipt["plan"]) if receipt else None
