@@ -94,7 +94,7 @@ def context():
         try_number=1,
         max_tries=2,
         xcoms=xcoms,
-        xcom_push=lambda key, value: xcoms.__setitem__(key, value),
+        xcom_push=xcoms.__setitem__,
         dag_id="release_minilm",
         task_id="t",
         map_index=-1,

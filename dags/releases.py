@@ -1,0 +1,122 @@
+"""release_<model>: one Dag for each model of the catalog, and one that says what is wrong for each broken file."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow.sdk import DAG, TaskGroup, chain
+
+from modelberth.catalog import load
+from modelberth.operators.check import CheckModelOperator
+from modelberth.operators.plan import PlanModelOperator
+from modelberth.operators.problem import CatalogProblemOperator
+from modelberth.operators.record import RecordModelOperator
+from modelberth.operators.resolve import ResolveModelOperator
+from modelberth.operators.rollout import RolloutModelOperator
+from modelberth.operators.settle import SettleModelOperator
+from modelberth.operators.sync import SyncModelOperator
+from modelberth.operators.upload import UploadModelOperator
+from modelberth.operators.verify import VerifyModelOperator
+from modelberth.sensors.approval import ModelApprovalSensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelberth.catalog import Service
+
+UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
+"""What a file's name may have and a Dag's id may not: a name that cannot be shown must not break the others."""
+
+DEFAULTS = {
+    "retries": 3,  # a cleared deferred pod task fails once by design, a lost triggerer or node once more
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+}
+
+DOC = """
+Takes model **{model}** from its source into service at {targets}. Each step proves what the next one relies on and
+leaves a signed receipt; a task's state or XCom is no proof, so marking one as success moves nothing.
+
+**bucket**: `resolve` refuses early what can be refused early; `upload` sends the model, and its revision is known then.
+*When it fails*, the error names all that is to be put right: do that and clear the task. If it says that the source
+moved on, start a new release.
+
+**claim**: `sync` stages the revision as a snapshot that nothing serves yet; `verify` reads every byte of it again.
+*When it fails*, clear it: what has arrived is kept. After a damaged snapshot, start a new release: it stages a fresh
+copy.
+
+**gate**: `plan` freezes what will be done; `approve` waits for a person, who sees the plan and its proofs.
+*When it fails*, the error names what stands in the way. A rejection ends the release and changes nothing.
+
+**serving**: `check` proves the snapshot again; `rollout` points the workload at it, waits until its pods confirm, and
+puts back if they do not. *When it fails*, the former revision serves, or the error says what does: read it and start
+a new release.
+
+`record` closes the release. `settle` always runs: it puts back what was left half done and ends as the release did.
+"""
+
+
+def release(model: str, targets: Sequence[Service]) -> DAG:
+    """Return the Dag that takes *model* to its *targets*, one after the other."""
+    names = ", ".join(f"**{target.name}**" for target in targets) or "no service yet"
+    with DAG(
+        f"release_{model}",
+        schedule=None,
+        catchup=False,
+        is_paused_upon_creation=False,  # it starts by itself never; paused, it would swallow what refresh proposes
+        default_args=DEFAULTS,
+        tags=["modelberth", "release", *(f"service:{target.name}" for target in targets)],
+        doc_md=DOC.format(model=model, targets=names),
+    ) as dag:
+        with TaskGroup("bucket") as bucket:
+            ResolveModelOperator(task_id="resolve", model=model) >> UploadModelOperator(task_id="upload", model=model)
+        with TaskGroup("claim") as claim:
+            for target in targets:
+                stage(model, target.name)
+        with TaskGroup("gate") as gate:
+            PlanModelOperator(task_id="plan", model=model) >> ModelApprovalSensor(task_id="approve", model=model)
+        with TaskGroup("serving") as serving:
+            chain(*(serve(model, target.name) for target in targets))
+        record = RecordModelOperator(task_id="record", model=model)
+        settle = SettleModelOperator(task_id="settle", model=model)
+        # An empty group would cut the chain: what follows it would not wait.
+        chain(*(group for group in (bucket, claim, gate, serving) if group.children), record, settle)
+    return dag
+
+
+def stage(model: str, target: str) -> None:
+    """Bring the model onto the target's claim, proven."""
+    with TaskGroup(target):
+        sync = SyncModelOperator(task_id="sync", model=model, target=target)
+        sync >> VerifyModelOperator(task_id="verify", model=model, target=target)
+
+
+def serve(model: str, target: str) -> TaskGroup:
+    """Bring what was approved into service at the target."""
+    with TaskGroup(target) as group:
+        check = CheckModelOperator(task_id="check", model=model, target=target)
+        check >> RolloutModelOperator(task_id="rollout", model=model, target=target)
+    return group
+
+
+def broken(stem: str, problems: Sequence[str]) -> DAG:
+    """Return the Dag that stands for a broken catalog file."""
+    with DAG(
+        f"release_{UNFIT.sub('_', stem)[:200]}",
+        schedule=None,
+        catchup=False,
+        is_paused_upon_creation=False,
+        tags=["modelberth", "catalog-error"],
+        doc_md="This catalog file is not used:\n\n" + "\n".join(f"* {problem}" for problem in problems),
+    ) as dag:
+        CatalogProblemOperator(task_id="catalog", problems=problems)
+    return dag
+
+
+catalog = load()
+good = [release(name, catalog.targets(name)) for name in catalog.models if name not in catalog.problems]
+bad = [broken(stem, problems) for stem, problems in catalog.problems.items()]
+globals().update({dag.dag_id: dag for dag in (*good, *bad)})
