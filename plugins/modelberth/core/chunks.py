@@ -1,0 +1,100 @@
+"""How a file is cut into chunks, and chunks into requests.
+
+A chunk is 8 MiB: small enough to be verified in memory before any of its bytes reaches a file, and the
+smallest power of two that can be a part of an S3 upload. Where tensor data starts (``head``) a new chunk
+begins, so that an edited header does not shift every chunk behind it::
+
+    head = 11224        [0, 11224)  [11224, 11224 + 8 MiB)  [11224 + 8 MiB, ...)  ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CHUNK_SIZE = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes [start, start + length) of a file."""
+
+    start: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The first byte after it."""
+        return self.start + self.length
+
+    def __str__(self) -> str:
+        return f"bytes {self.start}-{self.end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Chunks *first* to *first + count* of a file: what one request brings."""
+
+    first: int
+    count: int
+
+
+def count_chunks(size: int, head: int = 0) -> int:
+    """Return how many chunks a file of *size* bytes has whose tensor data starts at *head*."""
+    return -(-head // CHUNK_SIZE) + -(-(size - head) // CHUNK_SIZE)
+
+
+def chunk_span(index: int, size: int, head: int = 0) -> Span:
+    """Return where chunk *index* lies."""
+    in_head = -(-head // CHUNK_SIZE)
+    begin, end = (0, head) if index < in_head else (head, size)
+    start = begin + (index if index < in_head else index - in_head) * CHUNK_SIZE
+    return Span(start, min(CHUNK_SIZE, end - start))
+
+
+def chunk_spans(size: int, head: int = 0) -> Iterator[Span]:
+    """Yield where each chunk of a file lies, in order."""
+    return (chunk_span(index, size, head) for index in range(count_chunks(size, head)))
+
+
+def runs(missing: Sequence[int], longest: int) -> list[Run]:
+    """Return the requests that bring the chunks *missing* (ascending), each of neighbours, at most *longest* each.
+
+    | missing | longest | runs |
+    |---|---|---|
+    | none | any | none |
+    | 0 1 2 | 4 | 0+3 |
+    | 0 1 2 | 2 | 0+2, 2+1 |
+    | 0 2 3 | 4 | 0+1, 2+2 |
+    """
+    found: list[Run] = []
+    for index in missing:
+        last = found[-1] if found else None
+        if last and last.count < longest and last.first + last.count == index:
+            found[-1] = Run(last.first, last.count + 1)
+        else:
+            found.append(Run(index, 1))
+    return found
+
+
+def parts(size: int, head: int, smallest: int, most: int) -> list[Run]:
+    """Return the parts of an upload: whole chunks, each part but the last of at least *smallest* bytes.
+
+    What is sent is then what was digested. There are at most *most* parts (S3 takes 10,000).
+
+    :param smallest: Bytes, at most one chunk's.
+    """
+    wanted = max(smallest, -(-size // most))
+    found: list[Run] = []
+    first = gathered = 0
+    for index, span in enumerate(chunk_spans(size, head)):
+        gathered += span.length
+        if gathered >= wanted:
+            found.append(Run(first, index + 1 - first))
+            first, gathered = index + 1, 0
+    if gathered:
+        found.append(Run(first, count_chunks(size, head) - first))
+    return found

@@ -1,0 +1,137 @@
+"""Where everything lies, in a bucket and on a claim, as pure functions.
+
+In a bucket, under the prefix of its URL::
+
+    <model>/data/<upload>/<path>                        plain objects; <upload> is fixed before the first byte
+    <model>/revisions/<64 hex>/manifest.json            names the bytes; create-only
+    <model>/revisions/<64 hex>/locations/<upload>.json  written last: says where the bytes are
+
+On a claim, under its root::
+
+    <model>/<64 hex>.<n>/                       a snapshot: READY.json, manifest.json, files/...
+    .modelberth/staging/<model>/<64 hex>/       journal/<attempt> and snapshot/: being fetched, never served
+    .modelberth/lock/<model>/                   one writer at a time, only to save work
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from modelberth.core import paths
+from modelberth.core.failure import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from modelberth.core.digest import Digest
+    from modelberth.core.revision import Snapshot
+
+HIDDEN = paths.RESERVED
+READY = "READY.json"
+MANIFEST = "manifest.json"
+FILES = "files"
+JOURNAL = "journal"
+SNAPSHOT = "snapshot"
+
+_UPLOAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}[a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketUrl:
+    """``s3://bucket/prefix``, ``gs://bucket/prefix`` or ``file:///dir``; the prefix is the one above ``<model>``.
+
+    :param bucket: The bucket's name; for ``file`` the absolute directory.
+    :param prefix: Empty, or without slash at either end.
+    """
+
+    scheme: str
+    bucket: str
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> BucketUrl:
+        """Return the bucket that *text* names.
+
+        :raises Failure: *text* has another form.
+        """
+        url = urlsplit(text)
+        prefix = url.path.strip("/")
+        plain = not url.query and not url.fragment and (not prefix or not paths.refusal(prefix))
+        if plain and url.scheme in ("s3", "gs") and _BUCKET.fullmatch(url.netloc):
+            return cls(url.scheme, url.netloc, prefix)
+        if plain and url.scheme == "file" and not url.netloc and prefix:
+            return cls("file", f"/{prefix}")
+        raise Failure(
+            ExitCode.REFUSED,
+            f"Not the URL of a bucket: {text!r}; expected s3://bucket/prefix, gs://bucket/prefix or file:///dir.",
+        )
+
+    def __str__(self) -> str:
+        if self.scheme == "file":
+            return f"file://{self.bucket}"
+        return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+    def key(self, *parts: str) -> str:
+        """Return the key of *parts* under the prefix."""
+        return "/".join((self.prefix, *parts) if self.prefix else parts)
+
+
+def upload_name(text: str) -> str:
+    """Return *text* if it can name an upload.
+
+    :raises Failure: It cannot.
+    """
+    if _UPLOAD.fullmatch(text):
+        return text
+    raise Failure(
+        ExitCode.REFUSED,
+        f"Not the name of an upload: {text!r}; expected 1 to 128 of letters, digits, '.', '_', '-', the first a letter "
+        "or digit.",
+    )
+
+
+def data_prefix(url: BucketUrl, model: str, upload: str | None = None) -> str:
+    """Return what the keys of an upload's (or of every upload's) objects begin with."""
+    return url.key(model, "data", "") if upload is None else url.key(model, "data", upload, "")
+
+
+def data_key(url: BucketUrl, model: str, upload: str, path: str) -> str:
+    """Return the key of a file's bytes."""
+    return url.key(model, "data", upload, path)
+
+
+def revisions_prefix(url: BucketUrl, model: str) -> str:
+    """Return what the keys of all that is known of the model's revisions begin with."""
+    return url.key(model, "revisions", "")
+
+
+def manifest_key(url: BucketUrl, model: str, digest: Digest) -> str:
+    """Return the key of a revision's manifest."""
+    return url.key(model, "revisions", digest.hex, MANIFEST)
+
+
+def locations_prefix(url: BucketUrl, model: str, digest: Digest) -> str:
+    """Return what the keys of a revision's locations begin with."""
+    return url.key(model, "revisions", digest.hex, "locations", "")
+
+
+def location_key(url: BucketUrl, model: str, digest: Digest, upload: str) -> str:
+    """Return the key of one location."""
+    return f"{locations_prefix(url, model, digest)}{upload}.json"
+
+
+def snapshot_path(model: str, snapshot: Snapshot) -> str:
+    """Return where a snapshot lies on a claim, relative to its root."""
+    return f"{model}/{snapshot}"
+
+
+def staging_path(model: str, digest: Digest) -> str:
+    """Return where a revision is fetched to, relative to the claim's root."""
+    return f"{HIDDEN}/staging/{model}/{digest.hex}"
+
+
+def lock_path(model: str) -> str:
+    """Return the directory whose existence is the model's lock, relative to the claim's root."""
+    return f"{HIDDEN}/lock/{model}"

@@ -1,0 +1,1 @@
+"""Moves and proves bytes: object store or HTTP to and from a directory. Runs in pods, workers and on a laptop."""

@@ -1,0 +1,5 @@
+"""``python -m modelberth.engine`` is ``modelberth``."""
+
+from modelberth.engine.cli import main
+
+main()

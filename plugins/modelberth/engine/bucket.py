@@ -1,0 +1,107 @@
+"""Reads what a bucket says of a revision: its manifest, and a location that answers."""
+
+from __future__ import annotations
+
+from posixpath import commonprefix
+from typing import TYPE_CHECKING
+
+from modelberth.core import layout
+from modelberth.core.digest import Digest
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.location import Listed, Location, disagreements, lost
+from modelberth.core.manifest import LARGEST, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelberth.core.revision import Revision
+    from modelberth.engine.stores import Store
+
+
+def read_manifest(store: Store, revision: Revision) -> Manifest:
+    """Return the revision's manifest.
+
+    :raises Failure: There is none, or another one lies in its place.
+    """
+    key = layout.manifest_key(store.url, revision.model, revision.digest)
+    data = store.read(key, LARGEST)
+    if data is None:
+        raise Failure(
+            ExitCode.NOT_FOUND,
+            f"No revision {revision} in {str(store.url)!r}: upload the model, or correct the revision or the URL.",
+        )
+    if Digest.of(data) != revision.digest:
+        raise Failure(
+            ExitCode.MISMATCH,
+            f"The manifest at {key!r} is not that of {revision}: expected {revision.digest}, got {Digest.of(data)}. "
+            "Find out who wrote to the bucket, remove the object and upload again.",
+        )
+    return Manifest.parse(data)
+
+
+def find_location(store: Store, revision: Revision, manifest: Manifest) -> Location:
+    """Return a location all of whose objects are there as they were uploaded.
+
+    :raises Failure: There is none: what is missing or other than uploaded is named.
+    """
+    found: list[Failure] = []
+    for location in locations(store, revision):
+        try:
+            _refuse_disagreement(store, location, revision, manifest)
+            _refuse_loss(store, location)
+        except Failure as failure:
+            found.append(failure)
+        else:
+            return location
+    if not found:
+        raise Failure(
+            ExitCode.INCOMPLETE,
+            f"Revision {revision} has no location in {str(store.url)!r} yet: wait for its upload, or upload it again.",
+        )
+    hopeful = [failure for failure in found if failure.code.worth_retrying]
+    raise (hopeful or found)[0]
+
+
+def locations(store: Store, revision: Revision) -> Iterator[Location]:
+    """Yield the revision's locations, those that cannot be one left out only when another is there."""
+    prefix = layout.locations_prefix(store.url, revision.model, revision.digest)
+    for item in sorted(store.list(prefix), key=lambda item: item.key, reverse=True):
+        if data := store.read(item.key, LARGEST):
+            yield Location.parse(data)
+
+
+def _refuse_disagreement(store: Store, location: Location, revision: Revision, manifest: Manifest) -> None:
+    allowed = (layout.data_prefix(store.url, revision.model),)
+    if problems := disagreements(location, revision, manifest, allowed):
+        name = f"Location {location.upload!r} of {revision} was refused: "
+        raise Failure(ExitCode.REFUSED, *(name + problem for problem in problems))
+
+
+def _refuse_loss(store: Store, location: Location) -> None:
+    missing, other = lost(location, listing(store, location))
+    if missing:
+        raise Failure(
+            ExitCode.INCOMPLETE,
+            *(
+                f"Object {place.key!r} is missing from the bucket: run again later, or upload again."
+                for place in missing
+            ),
+        )
+    if other:
+        raise Failure(
+            ExitCode.MISMATCH,
+            *(
+                f"Object {place.key!r} is not the one that was uploaded: it was replaced or cut. "
+                "Find out who wrote to the bucket, and upload again under another name."
+                for place in other
+            ),
+        )
+
+
+def listing(store: Store, location: Location) -> dict[str, Listed]:
+    """Return what the store lists of the location's objects, and of their neighbours."""
+    above = commonprefix([place.key for place in location.files]).rpartition("/")[0]
+    return {
+        item.key: (item.size, item.etag, item.version, item.checksum)
+        for item in store.list(f"{above}/" if above else "")
+    }

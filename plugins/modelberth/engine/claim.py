@@ -1,0 +1,167 @@
+"""Reads a claim: which snapshots are there, and whether their files are still as they were published."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelberth.core import layout
+from modelberth.core.digest import Digest
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.manifest import LARGEST, Manifest
+from modelberth.core.paths import parents
+from modelberth.core.ready import Ready, Stats
+from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Published:
+    """A snapshot whose READY names its own manifest."""
+
+    revision: Revision
+    snapshot: Snapshot
+    path: Path
+    ready: Ready
+    manifest: Manifest
+
+    @property
+    def files(self) -> Path:
+        """The directory that is served."""
+        return self.path / layout.FILES
+
+
+def existing_root(root: Path) -> Path:
+    """Return *root* as an absolute path.
+
+    :raises Failure: There is no such directory.
+    """
+    if not root.is_dir():
+        raise Failure(ExitCode.NOT_FOUND, f"No directory {str(root)!r}: give the path where the claim is mounted.")
+    return root.resolve()
+
+
+def copies(root: Path, revision: Revision) -> list[Snapshot]:
+    """Return all directories that are named as snapshots of *revision*, whatever they hold, the oldest first."""
+    return sorted(snapshot for snapshot in snapshots(root / revision.model) if snapshot.digest == revision.digest)
+
+
+def snapshots(directory: Path) -> Iterator[Snapshot]:
+    """Yield what is named as a snapshot in a model's directory."""
+    if directory.is_dir():
+        for path in directory.iterdir():
+            with suppress(ValueError):
+                yield Snapshot.parse(path.name)
+
+
+def models(root: Path) -> list[str]:
+    """Return the names of the models that have a directory."""
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and MODEL_NAME.fullmatch(path.name))
+
+
+def published(root: Path, revision: Revision, snapshot: Snapshot) -> Published:
+    """Return a snapshot.
+
+    :raises Failure: It is not there, or foreign: without a READY that names its own manifest.
+    """
+    path = root / layout.snapshot_path(revision.model, snapshot)
+    if not path.is_dir():
+        raise Failure(ExitCode.NOT_FOUND, f"No snapshot {str(path)!r}: sync {revision} first.")
+    ready, data = Ready.parse(_read(path, layout.READY)), _read(path, layout.MANIFEST)
+    if ready.revision != revision or Digest.of(data) != revision.digest or snapshot.digest != revision.digest:
+        raise Failure(
+            ExitCode.FOREIGN,
+            f"Directory {str(path)!r} is not a snapshot of {revision}: its READY says {ready.revision}, its manifest "
+            f"is {Digest.of(data)}. It is never served; remove it by hand if it is yours.",
+        )
+    return Published(revision, snapshot, path, ready, Manifest.parse(data))
+
+
+def _read(directory: Path, name: str) -> bytes:
+    path = directory / name
+    try:
+        with path.open("rb") as stream:
+            return stream.read(LARGEST + 1)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise Failure(
+            ExitCode.FOREIGN,
+            f"Directory {str(directory)!r} has no {name}: it is not a snapshot, and is never served.",
+        ) from error
+
+
+def newest(root: Path, revision: Revision) -> Published:
+    """Return the newest ready snapshot of *revision*.
+
+    :raises Failure: There is none.
+    """
+    foreign: Failure | None = None
+    for snapshot in reversed(copies(root, revision)):
+        try:
+            return published(root, revision, snapshot)
+        except Failure as failure:
+            foreign = failure
+    raise foreign or Failure(ExitCode.NOT_FOUND, f"No snapshot of {revision} in {str(root)!r}: sync it first.")
+
+
+@dataclass
+class Tree:
+    """What lies below a directory.
+
+    :param odd: Links, devices and the like, which no snapshot has.
+    """
+
+    stats: Stats = field(default_factory=dict)
+    executables: set[str] = field(default_factory=set)
+    directories: set[str] = field(default_factory=set)
+    odd: list[str] = field(default_factory=list)
+
+
+def read_tree(directory: Path) -> Tree:
+    """Return what lies below *directory*."""
+    tree = Tree()
+    _read_tree(directory, "", tree)
+    return tree
+
+
+def _read_tree(directory: Path, prefix: str, tree: Tree) -> None:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            path, status = prefix + entry.name, entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                tree.directories.add(path)
+                _read_tree(Path(entry.path), f"{path}/", tree)
+            elif stat.S_ISREG(status.st_mode):
+                tree.stats[path] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                if status.st_mode & stat.S_IXUSR:
+                    tree.executables.add(path)
+            else:
+                tree.odd.append(path)
+
+
+def strays(tree: Tree, manifest: Manifest) -> list[str]:
+    """Return one sentence for each difference between a tree and its manifest that shows without reading bytes."""
+    problems = [f"{path!r} is neither file nor directory." for path in sorted(tree.odd)]
+    entries = {entry.path: entry for entry in manifest.files}
+    problems += [f"File {path!r} is missing." for path in sorted(entries.keys() - tree.stats.keys())]
+    problems += [f"File {path!r} is not in the manifest." for path in sorted(tree.stats.keys() - entries.keys())]
+    for path in sorted(entries.keys() & tree.stats.keys()):
+        entry, size = entries[path], tree.stats[path][0]
+        if size != entry.size:
+            problems.append(f"File {path!r} has {size} bytes; expected {entry.size}.")
+        if (path in tree.executables) != entry.executable:
+            problems.append(f"File {path!r} is {'not ' if entry.executable else ''}executable; expected the opposite.")
+    return problems + _directory_problems(tree, manifest)
+
+
+def _directory_problems(tree: Tree, manifest: Manifest) -> list[str]:
+    expected = set(manifest.empty_dirs)
+    for path in (*(entry.path for entry in manifest.files), *manifest.empty_dirs):
+        expected.update(parents(path))
+    problems = [f"Directory {path!r} is missing." for path in sorted(expected - tree.directories)]
+    return problems + [f"Directory {path!r} is not in the manifest." for path in sorted(tree.directories - expected)]

@@ -1,0 +1,108 @@
+"""Where tensor data starts in a safetensors or GGUF file. Anything odd has no head: it is only a better cut."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LONGEST = 64 * 1024 * 1024
+_FIXED = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_TEXT, _ARRAY = 8, 9
+_MOST = 4_000_000
+
+
+def head_of(file: Path, size: int) -> int:
+    """Return where tensor data starts in *file*, 0 when that is unknown or not inside it."""
+    readers = {".safetensors": _safetensors, ".gguf": _gguf}
+    reader = readers.get(file.suffix.lower())
+    if not reader or size < 16:
+        return 0
+    try:
+        with file.open("rb") as stream:
+            head = reader(stream)
+    except (struct.error, ValueError, OverflowError, OSError, RecursionError):
+        return 0
+    return head if 0 < head < size and head <= _LONGEST else 0
+
+
+def _safetensors(stream: BinaryIO) -> int:
+    """8 bytes say how long the JSON header is that follows them."""
+    (length,) = struct.unpack("<Q", stream.read(8))
+    return 8 + int(length)
+
+
+class _Gguf:
+    """Little-endian GGUF of version 2 and 3: magic, counts, key-value pairs, tensor infos, padding, tensor data."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.alignment = 32
+
+    def number(self, form: str) -> int:
+        """Return the next number, in ``struct``'s form."""
+        (value,) = struct.unpack(form, self._stream.read(struct.calcsize(form)))
+        return int(value)
+
+    def skip(self, count: int) -> None:
+        """Go on by *count* bytes."""
+        if self._stream.seek(count, io.SEEK_CUR) > _LONGEST:
+            raise ValueError
+
+    def text(self) -> bytes:
+        """Return the next string."""
+        length = self.number("<Q")
+        if length > _LONGEST:
+            raise ValueError
+        return self._stream.read(length)
+
+    def count(self) -> int:
+        """Return the next count of things."""
+        count = self.number("<Q")
+        if count > _MOST:
+            raise ValueError
+        return count
+
+    def value(self, kind: int) -> None:
+        """Skip a value of *kind*."""
+        if kind == _TEXT:
+            self.skip(self.number("<Q"))
+        elif kind == _ARRAY:
+            inner, count = self.number("<I"), self.count()
+            if inner in _FIXED:
+                self.skip(_FIXED[inner] * count)
+            else:
+                for _ in range(count):
+                    self.value(inner)
+        else:
+            self.skip(_FIXED.get(kind, _LONGEST))
+
+    def pair(self) -> None:
+        """Skip a key and its value, but for the alignment."""
+        key, kind = self.text(), self.number("<I")
+        if key == b"general.alignment" and kind == 4:
+            self.alignment = self.number("<I") or 32
+        else:
+            self.value(kind)
+
+    def tensor(self) -> None:
+        """Skip what is said of one tensor: name, dimensions, type, offset."""
+        self.text()
+        self.skip(8 * min(self.number("<I"), 64) + 4 + 8)
+
+
+def _gguf(stream: BinaryIO) -> int:
+    if stream.read(4) != b"GGUF":
+        return 0
+    gguf = _Gguf(stream)
+    if gguf.number("<I") not in (2, 3):
+        return 0
+    tensors, pairs = gguf.count(), gguf.count()
+    for _ in range(pairs):
+        gguf.pair()
+    for _ in range(tensors):
+        gguf.tensor()
+    return -(-stream.tell() // gguf.alignment) * gguf.alignment

@@ -1,0 +1,266 @@
+"""Where a revision is put together: files that get only verified chunks, until one rename publishes them.
+
+::
+
+    .modelberth/staging/<model>/<64 hex>/journal/<attempt>
+    .modelberth/staging/<model>/<64 hex>/snapshot/files/...     manifest.json and READY.json come last
+
+Files are opened without O_TRUNC, set only to their final size and never unlinked, so a late or second writer only
+repeats bytes that are already right.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from modelberth.core import layout
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.paths import parents
+from modelberth.core.ready import Ready
+from modelberth.core.revision import Revision, Snapshot
+from modelberth.engine import claim, filesystem
+from modelberth.engine.journal import Journal, Record
+from modelberth.engine.report import human
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modelberth.core.manifest import Entry, Manifest
+
+FLUSH_BYTES = 256 * 1024 * 1024
+FLUSH_SECONDS = 2.0
+_FEW = 32
+_SLACK = 16 * 1024 * 1024
+
+
+class Staging:
+    """One revision's staging directory, and what of it is durable."""
+
+    def __init__(self, root: Path, revision: Revision, manifest: Manifest) -> None:
+        self._root = root
+        self._revision = revision
+        self.manifest = manifest
+        self.path = root / layout.staging_path(revision.model, revision.digest)
+        self.files = self.path / layout.SNAPSHOT / layout.FILES
+        self.journal = Journal(self.path / layout.JOURNAL, revision)
+        self._left: dict[int, int] = {}
+        self._open: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._pending: list[tuple[Record, int]] = []
+        self._pending_bytes = 0
+        self._flushed = time.monotonic()
+        self._flushing = threading.Lock()
+
+    def prepare(self) -> None:
+        """Make the directories, and read from the journals what is there already."""
+        (self.path / layout.JOURNAL).mkdir(parents=True, exist_ok=True)
+        needed = {self.files, *(self.files / path for path in self.manifest.empty_dirs)}
+        for path in (*(entry.path for entry in self.manifest.files), *self.manifest.empty_dirs):
+            needed.update(self.files / parent for parent in parents(path))
+        for directory in sorted(needed):
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:
+                directory.chmod(0o755)  # a run that was killed just before it published left it closed
+
+    def missing(self) -> dict[int, list[int]]:
+        """Return for each file that is not complete, by its number, the chunks that it lacks."""
+        durable: dict[int, set[int]] = defaultdict(set)
+        inodes: dict[int, tuple[int, int]] = {}
+        for record in self.journal.read():
+            number = record.number
+            if number not in inodes:
+                inodes[number] = self._identity(number)
+            if inodes[number] == (record.inode, self.manifest.files[number].size):
+                durable[number].update(range(record.first, record.first + record.count))
+        lacking = {
+            number: [index for index in range(len(entry.chunks)) if index not in durable[number]]
+            for number, entry in enumerate(self.manifest.files)
+        }
+        found = {number: chunks for number, chunks in lacking.items() if chunks or not self._identity(number)[0]}
+        self._left = {number: len(chunks) for number, chunks in found.items()}
+        return found
+
+    def _identity(self, number: int) -> tuple[int, int]:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = (self.files / self.manifest.files[number].path).lstat()
+            return status.st_ino, status.st_size
+        return 0, 0
+
+    def refuse_too_little_space(self) -> None:
+        """Judge the free space before the first byte.
+
+        :raises Failure: What is missing does not fit.
+        """
+        there = sum(self._allocated(entry) for entry in self.manifest.files)
+        needed = self.manifest.size - there + _SLACK
+        system = os.statvfs(self.path)
+        free = system.f_bavail * system.f_frsize
+        if system.f_blocks and needed > free:
+            raise Failure(
+                ExitCode.NO_SPACE,
+                f"{self._revision} needs {human(needed)} more in {str(self._root)!r}, where {human(free)} are free: "
+                "prune snapshots or enlarge the volume.",
+            )
+
+    def _allocated(self, entry: Entry) -> int:
+        with suppress(FileNotFoundError):
+            return min(entry.size, (self.files / entry.path).lstat().st_blocks * 512)
+        return 0
+
+    def create_empty(self, number: int) -> None:
+        """Make a file that has no chunk."""
+        descriptor = self._opened(number)
+        self._close(number, descriptor)
+
+    def write(self, number: int, index: int, data: memoryview) -> None:
+        """Write a chunk that was verified."""
+        entry = self.manifest.files[number]
+        with self._lock:
+            descriptor = self._open.get(number)
+            if descriptor is None:
+                descriptor = self._open[number] = self._opened(number)
+        filesystem.write_fully(descriptor, data, entry.span(index).start)
+        record = Record(number, os.fstat(descriptor).st_ino, index, 1)
+        with self._lock:
+            self._left[number] -= 1
+            complete = not self._left[number]
+            if complete:
+                del self._open[number]
+                os.fchmod(descriptor, 0o555 if entry.executable else 0o444)
+            small = complete and len(entry.chunks) == 1
+            self._pending.append((record, -1 if small else os.dup(descriptor)))
+            self._pending_bytes += len(data)
+        if complete:
+            os.close(descriptor)
+        self._flush_when_due()
+
+    def _opened(self, number: int) -> int:
+        entry = self.manifest.files[number]
+        path = self.files / entry.path
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o644)
+        except PermissionError:
+            path.chmod(0o644)  # complete but for its record in the journal when an earlier run ended
+            descriptor = os.open(path, flags, 0o644)
+        if os.fstat(descriptor).st_size != entry.size:
+            filesystem.allocate(descriptor, entry.size)
+        return descriptor
+
+    def _close(self, number: int, descriptor: int) -> None:
+        os.fchmod(descriptor, 0o555 if self.manifest.files[number].executable else 0o444)
+        os.close(descriptor)
+
+    def _flush_when_due(self) -> None:
+        due = self._pending_bytes >= FLUSH_BYTES or time.monotonic() - self._flushed > FLUSH_SECONDS
+        if due and self._flushing.acquire(blocking=False):
+            try:
+                self._flush()
+            finally:
+                self._flushing.release()
+
+    def flush(self) -> None:
+        """Make durable what was written, and note it in the journal."""
+        with self._flushing:
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._lock:
+            batch, self._pending, self._pending_bytes = self._pending, [], 0
+            self._flushed = time.monotonic()
+        if not batch:
+            return
+        try:
+            descriptors = {record.number: descriptor for record, descriptor in batch}
+            if len(descriptors) > _FEW or -1 in descriptors.values():
+                filesystem.sync_all(self.path)
+            else:
+                for descriptor in descriptors.values():
+                    os.fdatasync(descriptor)
+        finally:
+            for _, descriptor in batch:
+                if descriptor >= 0:
+                    os.close(descriptor)
+        self.journal.append(joined([record for record, _ in batch]))
+
+    def close(self) -> None:
+        """Close whatever a run that failed left open."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+        self.journal.close()
+
+    def publish(self) -> Snapshot:
+        """Make everything durable and visible, by one rename.
+
+        :raises Failure: It could not be done.
+        """
+        nonce = secrets.token_hex(16)
+        staged = self.path / layout.SNAPSHOT
+        for directory in sorted((path for path in self.files.rglob("*") if path.is_dir()), reverse=True):
+            directory.chmod(0o555)
+        self.files.chmod(0o555)
+        filesystem.sync_all(staged)
+        tree = claim.read_tree(self.files)
+        if problems := claim.strays(tree, self.manifest):
+            raise Failure(
+                ExitCode.FOREIGN,
+                *(f"{problem} Remove {str(self.path)!r}, which somebody else wrote into." for problem in problems),
+            )
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        filesystem.write_durably(staged / layout.MANIFEST, self.manifest.dump())
+        filesystem.write_durably(staged / layout.READY, Ready(self._revision, nonce, at, tree.stats).dump())
+        filesystem.sync_directory(staged)
+        snapshot = self._renamed(staged, nonce)
+        filesystem.remove_tree(self.path)
+        return snapshot
+
+    def _renamed(self, staged: Path, nonce: str) -> Snapshot:
+        """Rename to the next free copy's name, and judge by what is there afterwards, not by the answer."""
+        model = self._root / self._revision.model
+        model.mkdir(exist_ok=True)
+        while True:
+            copies = claim.copies(self._root, self._revision)
+            snapshot = Snapshot(self._revision.digest, max((copy.copy for copy in copies), default=0) + 1)
+            target = model / str(snapshot)
+            try:
+                staged.rename(target)
+            except OSError as error:
+                if self._is_ours(target, nonce):
+                    break
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                break
+        with suppress(OSError):
+            target.chmod(0o555)
+        filesystem.sync_directory(model)
+        filesystem.sync_directory(self.path)
+        filesystem.sync_directory(self._root)
+        return snapshot
+
+    def _is_ours(self, target: Path, nonce: str) -> bool:
+        with suppress(OSError, Failure):
+            return Ready.parse((target / layout.READY).read_bytes()).nonce == nonce
+        return False
+
+
+def joined(records: list[Record]) -> list[Record]:
+    """Return *records* with neighbours joined: a line for a run of chunks."""
+    found: list[Record] = []
+    for record in sorted(records, key=lambda record: (record.number, record.first)):
+        last = found[-1] if found else None
+        if last and (last.number, last.inode, last.first + last.count) == (record.number, record.inode, record.first):
+            found[-1] = Record(last.number, last.inode, last.first, last.count + record.count)
+        else:
+            found.append(record)
+    return found

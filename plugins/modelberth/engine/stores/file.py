@@ -1,0 +1,152 @@
+"""A directory as a bucket: for a laptop, a network file system, and tests that need no server."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.engine.hashing import Checksum
+from modelberth.engine.http import Get
+from modelberth.engine.stores import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from modelberth.core.layout import BucketUrl
+    from modelberth.core.location import Place
+
+_PARTIAL = ".modelberth-partial-"
+_PIECE = 8 * 1024 * 1024
+
+
+class FileStore:
+    """Objects are files; they appear by a hard link, which fails when there is one already."""
+
+    checksum = "crc64nvme"
+    parallel_parts = True
+
+    def __init__(self, url: BucketUrl) -> None:
+        self.url = url
+        self._root = Path(url.bucket)
+        if not self._root.is_dir():
+            raise Failure(ExitCode.NOT_FOUND, f"No directory {url.bucket!r} to use as a bucket: create it first.")
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects whose keys begin with *prefix*, which ends with a slash."""
+        for directory, _, names in os.walk(self._root / prefix):
+            for name in names:
+                if not name.startswith(_PARTIAL):
+                    yield self.stored(Path(directory) / name)
+
+    def head(self, key: str) -> Stored | None:
+        """Return the object with a checksum made from what is there now."""
+        path = self._root / key
+        if not path.is_file():
+            return None
+        stored = self.stored(path)
+        return Stored(stored.key, stored.size, stored.etag, checksum=_checksum(path))
+
+    def read(self, key: str, most: int) -> bytes | None:
+        """Return a small object's bytes, None when there is none."""
+        path = self._root / key
+        if not path.is_file():
+            return None
+        with path.open("rb") as stream:
+            data = stream.read(most + 1)
+        if len(data) > most:
+            raise Failure(ExitCode.REFUSED, f"Object {str(path)!r} has over {most} bytes: it was not read.")
+        return data
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a small object unless there is one already."""
+        writing = self.write(key, [len(data)])
+        writing.send(0, memoryview(data), 0)
+        return writing.finish("") is not None
+
+    def write(self, key: str, sizes: Sequence[int]) -> _FileWriting:
+        """Begin an object that must not exist yet."""
+        return _FileWriting(self, self._root / key, sizes)
+
+    def copy(self, source: Place, key: str) -> Stored | None:
+        """Copy an object to a key that must not exist yet; None when the source is gone."""
+        path = self._root / source.key
+        if not path.is_file() or self.stored(path).etag != source.etag:
+            return None
+        sizes = [min(_PIECE, source.size - start) for start in range(0, source.size, _PIECE)]
+        writing = self.write(key, sizes)
+        with path.open("rb") as stream:
+            for number, size in enumerate(sizes):
+                writing.send(number, memoryview(stream.read(size)), 0)
+        return writing.finish("")
+
+    def abandon_unfinished(self, prefix: str) -> int:
+        """Remove the partial files of interrupted writes."""
+        partial = list((self._root / prefix).rglob(f"{_PARTIAL}*"))
+        for path in partial:
+            path.unlink(missing_ok=True)
+        return len(partial)
+
+    def sign(self, place: Place) -> Get:
+        """Return the file's URL."""
+        path = self._root / place.key
+        return Get(f"file://{quote(str(path))}", f"object {str(path)!r}")
+
+    def stored(self, path: Path) -> Stored:
+        """Return a file as an object."""
+        status = path.stat()
+        etag = f"{status.st_ino}-{status.st_mtime_ns}"
+        return Stored(str(path.relative_to(self._root)), status.st_size, etag)
+
+
+class _FileWriting:
+    """A partial file beside the final one's place."""
+
+    def __init__(self, store: FileStore, path: Path, sizes: Sequence[int]) -> None:
+        self._store = store
+        self._path = path
+        self._offsets = list(accumulate(sizes, initial=0))
+        self._partial = path.with_name(f"{_PARTIAL}{secrets.token_hex(8)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    def send(self, number: int, data: memoryview, checksum: int) -> None:  # noqa: ARG002 - the file is summed as a whole
+        """Write part *number*."""
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._descriptor, data[written:], self._offsets[number] + written)
+
+    def finish(self, checksum: str) -> Stored | None:
+        """Let the file appear, if it has *checksum* (empty: not asked for)."""
+        try:
+            os.fsync(self._descriptor)
+            if checksum and _checksum(self._partial) != checksum:
+                raise Failure(
+                    ExitCode.MISMATCH, f"File {str(self._path)!r} came out other than it was sent. Upload again."
+                )
+            os.link(self._partial, self._path)
+        except FileExistsError:
+            return None
+        finally:
+            self.abandon()
+        stored = self._store.stored(self._path)
+        return Stored(stored.key, stored.size, stored.etag, checksum=checksum or _checksum(self._path))
+
+    def abandon(self) -> None:
+        """Remove the partial file."""
+        os.close(self._descriptor)
+        self._partial.unlink(missing_ok=True)
+
+
+def _checksum(path: Path) -> str:
+    checksum = Checksum(FileStore.checksum)
+    with path.open("rb") as stream:
+        position = 0
+        while data := stream.read(_PIECE):
+            checksum.add(position, data)
+            position += len(data)
+    return checksum.text()

@@ -1,0 +1,208 @@
+"""Google Cloud Storage. Objects carry CRC32C over all their bytes; STORAGE_EMULATOR_HOST is honoured.
+
+The parts of one object go one after the other in one resumable upload: the XML interface, which takes them in
+parallel, knows no preconditions. Several objects go at once.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import google.auth.transport.requests
+from google.api_core.exceptions import (
+    Forbidden,
+    GoogleAPICallError,
+    NotFound,
+    PreconditionFailed,
+    RetryError,
+    Unauthorized,
+)
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.cloud import storage  # type: ignore[import-untyped]
+from requests.exceptions import RequestException
+
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.engine.http import Get
+from modelberth.engine.stores import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from modelberth.core.layout import BucketUrl
+    from modelberth.core.location import Place
+
+_STEP = 8 * 1024 * 1024
+_TIMEOUT = (10, 60)
+
+
+class GcsStore:
+    """One bucket."""
+
+    checksum = "crc32c"
+    parallel_parts = False
+
+    def __init__(self, url: BucketUrl) -> None:
+        self.url = url
+        self._emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+        with self.translated(""):
+            self._client = storage.Client()
+            self._bucket = self._client.bucket(url.bucket)
+            next(iter(self._client.list_blobs(self._bucket, prefix=url.key(""), max_results=1, timeout=_TIMEOUT)), None)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects whose keys begin with *prefix*; a listing here says it all."""
+        with self.translated(prefix):
+            for blob in self._client.list_blobs(self._bucket, prefix=prefix, timeout=_TIMEOUT):
+                yield _stored(blob)
+
+    def head(self, key: str) -> Stored | None:
+        """Return the object with its checksum."""
+        with self.translated(key):
+            blob = self._bucket.get_blob(key, timeout=_TIMEOUT)
+        return _stored(blob) if blob else None
+
+    def read(self, key: str, most: int) -> bytes | None:
+        """Return a small object's bytes, None when there is none."""
+        with self.translated(key):
+            try:
+                data = bytes(self._bucket.blob(key).download_as_bytes(end=most, timeout=_TIMEOUT))
+            except NotFound as error:
+                self._unless_bucket_is_gone(error)
+                return None
+        if len(data) > most:
+            raise Failure(ExitCode.REFUSED, f"Object {self.name(key)} has over {most} bytes: it was not read.")
+        return data
+
+    def _unless_bucket_is_gone(self, error: NotFound) -> None:
+        if not self._bucket.exists(timeout=_TIMEOUT):
+            raise error
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a small object unless there is one already."""
+        with self.translated(key):
+            try:
+                self._bucket.blob(key).upload_from_string(
+                    data, if_generation_match=0, checksum="crc32c", timeout=_TIMEOUT
+                )
+            except PreconditionFailed:
+                return False
+        return True
+
+    def write(self, key: str, sizes: Sequence[int]) -> _Resumable:  # noqa: ARG002 - the protocol's other stores need it
+        """Begin an object that must not exist yet."""
+        return _Resumable(self, self._bucket.blob(key))
+
+    def copy(self, source: Place, key: str) -> Stored | None:
+        """Copy an object inside the bucket to a key that must not exist yet; None when the source is gone."""
+        origin, blob = self._bucket.blob(source.key), self._bucket.blob(key)
+        generation = int(source.version)
+        with self.translated(key):
+            try:
+                token, conditions = None, {"if_generation_match": 0, "if_source_generation_match": generation}
+                while token is not None or not blob.generation:
+                    token, _, _ = blob.rewrite(origin, token=token, timeout=_TIMEOUT, **conditions)
+            except (NotFound, PreconditionFailed):
+                return None
+        return self.head(key)
+
+    def abandon_unfinished(self, prefix: str) -> int:  # noqa: ARG002 - sessions end by themselves and cost nothing
+        """Return 0: a resumable upload that was not finished leaves nothing that is billed."""
+        return 0
+
+    def sign(self, place: Place) -> Get:
+        """Return an authorised request for one generation of an object."""
+        base = self._emulator or "https://storage.googleapis.com"
+        base = base if "://" in base else f"http://{base}"
+        url = f"{base}/download/storage/v1/b/{self.url.bucket}/o/{quote(place.key, safe='')}?alt=media"
+        headers: dict[str, str] = {}
+        if place.version:
+            url += f"&generation={place.version}"
+        with self.translated(place.key):
+            self._authorise(headers)
+        return Get(url, f"object {self.name(place.key)}", headers)
+
+    def _authorise(self, headers: dict[str, str]) -> None:
+        credentials: Any = self._client._credentials
+        if self._emulator:
+            return
+        credentials.before_request(google.auth.transport.requests.Request(), "GET", "", headers)
+
+    def name(self, key: str) -> str:
+        """Return how messages name an object."""
+        return repr(f"gs://{self.url.bucket}/{key}")
+
+    @contextmanager
+    def translated(self, key: str) -> Iterator[None]:
+        """Turn the client's errors into failures that name the object.
+
+        :raises Failure: Something else than the expected went wrong.
+        """
+        try:
+            yield
+        except NotFound as error:
+            raise Failure(
+                ExitCode.NOT_FOUND, f"No bucket {self.url.bucket!r}: create it or correct the URL."
+            ) from error
+        except (Forbidden, Unauthorized, DefaultCredentialsError) as error:
+            raise Failure(
+                ExitCode.DENIED, f"Access to {self.name(key)} was denied: check the credentials and their rights."
+            ) from error
+        except (GoogleAPICallError, GoogleAuthError, RetryError, RequestException, ConnectionError) as error:
+            raise Failure(
+                ExitCode.UNREACHABLE, f"Could not reach {self.name(key)}: {type(error).__name__}. Run the same again."
+            ) from error
+
+
+class _Resumable:
+    """One object in one resumable upload."""
+
+    def __init__(self, store: GcsStore, blob: Any) -> None:
+        self._store = store
+        self._blob = blob
+        # Not closed by abandon: closing would let what was sent so far appear as the object.
+        self._stream: Any = blob.open(
+            "wb", chunk_size=_STEP, if_generation_match=0, checksum="crc32c", timeout=_TIMEOUT, ignore_flush=True
+        )
+
+    def send(self, number: int, data: memoryview, checksum: int) -> None:  # noqa: ARG002 - in order, one stream
+        """Send the next part."""
+        with self._store.translated(self._blob.name), self._exists():
+            self._stream.write(data)
+
+    def finish(self, checksum: str) -> Stored | None:
+        """Let the object appear, unless there is one already."""
+        with self._store.translated(self._blob.name):
+            try:
+                self._stream.close()
+            except PreconditionFailed:
+                return None
+        found = self._store.head(self._blob.name)
+        if found and found.checksum != checksum:
+            raise Failure(
+                ExitCode.UNREACHABLE,
+                f"Bytes of {self._store.name(self._blob.name)} changed on their way: upload again.",
+            )
+        return found
+
+    @contextmanager
+    def _exists(self) -> Iterator[None]:
+        try:
+            yield
+        except PreconditionFailed as error:
+            raise Failure(
+                ExitCode.REFUSED, f"Object {self._store.name(self._blob.name)} exists already and is never overwritten."
+            ) from error
+
+    def abandon(self) -> None:
+        """End the session. A stream that is merely forgotten would be closed, and what was sent so far appear."""
+        try:
+            self._stream.terminate()
+        except RequestException:
+            self._stream._buffer.close()
+
+
+def _stored(blob: Any) -> Stored:
+    return Stored(blob.name, int(blob.size), "", str(blob.generation), blob.crc32c or "")

@@ -1,0 +1,376 @@
+"""``modelberth upload``: a directory into a bucket, digested in the pass that sends it.
+
+Files whose size an earlier upload knows are digested first, so that what did not change is not sent. Nothing is ever
+overwritten; the manifest names the bytes once all are there; the location, which makes the revision usable, is last.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from modelberth.core import layout
+from modelberth.core.choices import Sending, sending
+from modelberth.core.chunks import CHUNK_SIZE, Run, parts
+from modelberth.core.digest import Digest
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.location import Location, Place, lost
+from modelberth.core.manifest import LARGEST, Entry, Manifest
+from modelberth.core.revision import Revision
+from modelberth.engine.bucket import find_location, listing, read_manifest
+from modelberth.engine.describe import Digesting, digest_files, refuse_changed
+from modelberth.engine.report import Progress, Result
+from modelberth.engine.scan import Scan, SourceFile, scan
+from modelberth.engine.stores import Store, Stored, Writing, open_store
+from modelberth.engine.workers import default_streams, for_each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from modelberth.core.layout import BucketUrl
+    from modelberth.engine.stopping import Stop
+
+log = logging.getLogger(__name__)
+
+MOST_PARTS = 9_000
+_EARLIER = 3
+"""How many earlier revisions are looked at for bytes that need not be sent."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an upload is asked for."""
+
+    directory: Path
+    url: BucketUrl
+    model: str
+    name: str
+    follow_links: Path | None = None
+
+
+def new_name() -> str:
+    """Return a name for an upload that was not given one."""
+    return f"{datetime.now(UTC).strftime('%Y%m%dt%H%M%Sz')}-{secrets.token_hex(5)}"
+
+
+def upload(order: Order, stop: Stop) -> Result:
+    """Bring a directory into a bucket and return its revision.
+
+    :raises Failure: It could not be done; the revision is then not usable from this upload.
+    """
+    found = scan(order.directory, order.follow_links)
+    run = _Upload(order, open_store(order.url), found, stop)
+    location = run.known_revision() or run.complete()
+    return {
+        "revision": str(location.revision),
+        "upload": location.upload,
+        "files": len(found.files),
+        "bytes": sum(file.size for file in found.files),
+        "bytes_uploaded": run.sent,
+        "bytes_copied": run.copied,
+        "location": layout.location_key(order.url, order.model, location.revision.digest, location.upload),
+    }
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What earlier uploads of the model hold."""
+
+    places: dict[tuple[bytes, ...], Place] = field(default_factory=dict)
+    sizes: frozenset[int] = frozenset()
+
+
+class _Upload:
+    """One run of an upload."""
+
+    def __init__(self, order: Order, store: Store, found: Scan, stop: Stop) -> None:
+        self._order = order
+        self._store = store
+        self._found = found
+        self._stop = stop
+        self.sent = 0
+        self.copied = 0
+        self._places: dict[str, Place] = {}
+        self._lock = threading.Lock()
+        self._there = {item.key: item for item in store.list(layout.data_prefix(order.url, order.model, order.name))}
+        self._refuse_strangers()
+        self._earlier = _earlier(store, order.model)
+        self._digested = self._digest_known_sizes()
+
+    def _refuse_strangers(self) -> None:
+        """Refuse an upload's name under which there are files that this directory has not."""
+        ours = {self._key(file.path) for file in self._found.files}
+        if strangers := sorted(self._there.keys() - ours):
+            raise self._used(strangers[0])
+
+    def _used(self, key: str) -> Failure:
+        return Failure(
+            ExitCode.REFUSED,
+            f"Upload name {self._order.name!r} was used for other bytes: object {key!r} is not what "
+            f"{str(self._order.directory)!r} holds. Objects are never overwritten: upload under another name.",
+        )
+
+    def _key(self, path: str) -> str:
+        return layout.data_key(self._order.url, self._order.model, self._order.name, path)
+
+    def _digest_known_sizes(self) -> dict[str, Digesting]:
+        """Digest the files that may be in the bucket already."""
+        files = [
+            file
+            for file in self._found.files
+            if not file.size or file.size in self._earlier.sizes or self._key(file.path) in self._there
+        ]
+        return {item.file.path: item for item in digest_files(files, self._stop, self._store.checksum)}
+
+    def known_revision(self) -> Location | None:
+        """Return where the directory's revision is already, if the bucket has it and it answers."""
+        if len(self._digested) < len(self._found.files):
+            return None
+        manifest = self._manifest()
+        revision = Revision(self._order.model, manifest.digest)
+        try:
+            if read_manifest(self._store, revision) != manifest:
+                return None
+            location = find_location(self._store, revision, manifest)
+        except Failure as failure:
+            if failure.code in (ExitCode.NOT_FOUND, ExitCode.INCOMPLETE, ExitCode.MISMATCH):
+                return None
+            raise
+        log.info("Revision %s: already uploaded as %s.", revision, location.upload)
+        return location
+
+    def complete(self) -> Location:
+        """Bring every file into the bucket, then the manifest, then the location."""
+        self._store.abandon_unfinished(layout.data_prefix(self._order.url, self._order.model, self._order.name))
+        self._settle_digested()
+        remaining = [file for file in self._found.files if file.path not in self._places]
+        self._send(remaining)
+        refuse_changed(self._found.files)
+        self._refuse_new_files()
+        manifest = self._manifest()
+        location = self._location(manifest)
+        self._refuse_loss(location)
+        self._write_down(manifest, location)
+        return location
+
+    def _settle_digested(self) -> None:
+        """Keep, copy or refuse what was digested; what is left is sent."""
+
+        def settle(item: Digesting) -> None:
+            place = self._earlier.places.get(item.entry().chunks)
+            there = self._stored_now(item.file.path)
+            ours = (item.file.size, _sum(item))
+            action = sending(ours, (there.size, there.checksum) if there else None, known=place is not None)
+            if action is Sending.REFUSE:
+                raise self._used(self._key(item.file.path))
+            if action is Sending.KEEP and there:
+                self._done(item.file, there, _sum(item))
+            if action is Sending.COPY and place:
+                self._copy(item, place)
+
+        for_each(settle, self._digested.values(), self._stop, default_streams())
+
+    def _stored_now(self, path: str) -> Stored | None:
+        key = self._key(path)
+        return self._store.head(key) if key in self._there else None
+
+    def _copy(self, item: Digesting, place: Place) -> None:
+        """Copy inside the bucket; what does not come out as ours is sent after all."""
+        stored = self._store.copy(place, self._key(item.file.path))
+        if stored and (stored.size, stored.checksum) == (item.file.size, _sum(item)):
+            self._done(item.file, stored, stored.checksum)
+            with self._lock:
+                self.copied += stored.size
+
+    def _done(self, file: SourceFile, stored: Stored, checksum: str) -> None:
+        if stored.checksum != checksum:
+            raise Failure(
+                ExitCode.UNSUPPORTED,
+                f"The store keeps no {self._store.checksum} of {stored.key!r} that agrees with what was sent: "
+                f"expected {checksum}, got {stored.checksum or 'none'}. Use a store that checks what it is sent.",
+            )
+        with self._lock:
+            self._places[file.path] = Place(file.path, stored.key, stored.size, checksum, stored.etag, stored.version)
+
+    def _send(self, files: list[SourceFile]) -> None:
+        """Send *files*, digesting them in the same pass."""
+        progress = Progress("sent", sum(file.size for file in files))
+        sendings = [_Sending(self._store, file, self._key(file.path)) for file in files]
+        self._digested |= {item.digesting.file.path: item.digesting for item in sendings}
+
+        def send(task: tuple[_Sending, list[int]]) -> None:
+            item, numbers = task
+            for number in numbers:
+                self._stop.check()
+                progress.add(item.send_part(number))
+            if item.is_complete(len(numbers)):
+                self._finish(item)
+
+        try:
+            with progress.shown():
+                for_each(send, _tasks(sendings, parallel=self._store.parallel_parts), self._stop, default_streams())
+        except BaseException:
+            for item in sendings:
+                item.abandon()
+            raise
+        finally:
+            self.sent = progress.done
+
+    def _finish(self, item: _Sending) -> None:
+        refuse_changed([item.digesting.file])
+        stored = item.finish()
+        if stored is None:
+            raise self._used(item.key)
+        self._done(item.digesting.file, stored, _sum(item.digesting))
+
+    def _refuse_new_files(self) -> None:
+        """Refuse a directory that got or lost files meanwhile."""
+        now = scan(self._order.directory, self._order.follow_links)
+        if now != self._found:
+            raise Failure(
+                ExitCode.CHANGED,
+                f"Directory {str(self._order.directory)!r} changed while it was uploaded. The revision was not "
+                "published: wait until the model is complete and run the same again.",
+            )
+
+    def _manifest(self) -> Manifest:
+        return Manifest.of([item.entry() for item in self._digested.values()], self._found.empty_dirs)
+
+    def _location(self, manifest: Manifest) -> Location:
+        revision = Revision(self._order.model, manifest.digest)
+        places = tuple(self._places[entry.path] for entry in manifest.files)
+        return Location(revision, self._order.name, places, self._store.checksum)
+
+    def _refuse_loss(self, location: Location) -> None:
+        """Look at the bucket once more before it is said that all is there."""
+        missing, other = lost(location, listing(self._store, location))
+        if missing or other:
+            raise Failure(
+                ExitCode.INCOMPLETE,
+                f"Object {(missing + other)[0].key!r} was sent but is not listed as sent: run the same again.",
+            )
+
+    def _write_down(self, manifest: Manifest, location: Location) -> None:
+        url, model = self._order.url, self._order.model
+        _create_equal(self._store, layout.manifest_key(url, model, manifest.digest), manifest.dump())
+        key = layout.location_key(url, model, manifest.digest, self._order.name)
+        _create_equal(self._store, key, location.dump())
+
+
+class _Sending:
+    """One file on its way."""
+
+    def __init__(self, store: Store, file: SourceFile, key: str) -> None:
+        self.digesting = Digesting(file, "blake3", store.checksum)
+        self.key = key
+        self.runs: list[Run] = parts(file.size, self.digesting.head, CHUNK_SIZE, MOST_PARTS)
+        self._store = store
+        self._writing: Writing | None = None
+        self._lock = threading.Lock()
+        self._left = max(len(self.runs), 1)
+        self._finished = False
+
+    def _begun(self) -> Writing:
+        with self._lock:
+            if self._writing is None:
+                self._writing = self._store.write(self.key, [self._size(run) for run in self.runs])
+            return self._writing
+
+    def _size(self, run: Run) -> int:
+        return sum(span.length for span in self.digesting.spans[run.first : run.first + run.count])
+
+    def send_part(self, number: int) -> int:
+        """Read, digest and send a part; return its bytes."""
+        run = self.runs[number]
+        data = bytearray(self._size(run))
+        position = 0
+        for index in range(run.first, run.first + run.count):
+            length = self.digesting.spans[index].length
+            self.digesting.read(index, memoryview(data)[position : position + length])
+            position += length
+        checksum = self.digesting.checksum
+        self._begun().send(number, memoryview(data), checksum.of(data) if checksum else 0)
+        return len(data)
+
+    def is_complete(self, count: int) -> bool:
+        """Count *count* parts as sent; say whether they were the last."""
+        with self._lock:
+            self._left -= max(count, 1)
+            return not self._left
+
+    def finish(self) -> Stored | None:
+        """Let the object appear."""
+        stored = self._begun().finish(_sum(self.digesting))
+        self._finished = True
+        return stored
+
+    def abandon(self) -> None:
+        """Leave nothing of an unfinished object behind, as far as the store can still be reached."""
+        if self._writing and not self._finished:
+            try:
+                self._writing.abandon()
+            except Failure as failure:
+                log.warning("Object %s: %s", self.key, failure)
+
+
+def _tasks(sendings: Iterable[_Sending], *, parallel: bool) -> Iterator[tuple[_Sending, list[int]]]:
+    for item in sendings:
+        numbers = list(range(len(item.runs)))
+        if parallel and numbers:
+            yield from ((item, [number]) for number in numbers)
+        else:
+            yield item, numbers
+
+
+def _sum(digesting: Digesting) -> str:
+    assert digesting.checksum  # noqa: S101 - for mypy: uploads always ask for one
+    return digesting.checksum.text()
+
+
+def _earlier(store: Store, model: str) -> _Earlier:
+    """Return what the newest revisions of the model hold, for the bytes that need not be sent again."""
+    keys = [item.key for item in store.list(layout.revisions_prefix(store.url, model)) if "/locations/" in item.key]
+    places: dict[tuple[bytes, ...], Place] = {}
+    newest = sorted(keys, key=lambda key: key.rpartition("/")[2], reverse=True)
+    for key in newest[:_EARLIER]:
+        places |= _held(store, model, key)
+    return _Earlier(places, frozenset(place.size for place in places.values()))
+
+
+def _held(store: Store, model: str, key: str) -> dict[tuple[bytes, ...], Place]:
+    """Return a location's places by their chunks; nothing when it cannot be used."""
+    try:
+        location = Location.parse(store.read(key, LARGEST) or b"")
+        manifest = read_manifest(store, location.revision)
+    except Failure as failure:
+        log.warning("Location %s: not used: %s", key, failure)
+        return {}
+    if location.revision.model != model:
+        return {}
+    places = {place.path: place for place in location.files}
+    return {entry.chunks: places[entry.path] for entry in manifest.files if _is_held(entry, places)}
+
+
+def _is_held(entry: Entry, places: dict[str, Place]) -> bool:
+    return bool(entry.size) and entry.path in places and places[entry.path].size == entry.size
+
+
+def _create_equal(store: Store, key: str, data: bytes) -> None:
+    """Write *data* unless it is there already.
+
+    :raises Failure: Something else is there.
+    """
+    if store.create(key, data):
+        return
+    there = store.read(key, LARGEST)
+    if there != data:
+        raise Failure(
+            ExitCode.REFUSED,
+            f"Object {key!r} exists already with other bytes (digest {Digest.of(there or b'')}; expected "
+            f"{Digest.of(data)}) and is never overwritten: upload under another name.",
+        )
