@@ -1,4 +1,4 @@
-"""The local environment: ``python include/local up|down|status|run``. See docs/local.md."""
+"""The local environment: ``python include/local up|down|status|run|demo``. See docs/local.md."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import demo
 import environment
 import lease
+from machine import host
 from problems import LocalError
 from settings import Settings
 
@@ -21,6 +23,7 @@ def main() -> int:
     commands.add_parser("status", help="what runs; exit code 1 when something that should does not")
     run = commands.add_parser("run", help="run a command with the environment up; stop it afterwards unless it is kept")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    commands.add_parser("demo", help="ship a real model through the whole chain, and leave everything running")
     arguments = parser.parse_args()
     settings = Settings(Path(__file__).resolve().parents[2])
     try:
@@ -39,11 +42,21 @@ def act(arguments: argparse.Namespace, settings: Settings) -> int:
         case "down":
             environment.down(settings)
         case "status":
-            return 0 if environment.status(settings) else 1
+            return 0 if status(settings) else 1
         case "run":
             words = arguments.words
             return environment.run(settings, words[1:] if words[:1] == ["--"] else words)
+        case "demo":
+            demo.demo(settings)
     return 0
+
+
+def status(settings: Settings) -> bool:
+    """Print what runs and how to log in; say whether all of it does."""
+    complete = environment.status(settings)
+    if host(settings).states():
+        print(demo.Stage(settings, demo.local_airflow(settings)).airflow_help())
+    return complete
 
 
 if __name__ == "__main__":

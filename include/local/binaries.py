@@ -1,4 +1,4 @@
-"""The programs of the local Kubernetes, built once from their Go modules into a cache that all checkouts share::
+"""The programs of the local Kubernetes, built once from their Go modules into a cache that all checkouts share.
 
 <cache>/kubernetes-<digest of sources and flags>/    kube-apiserver, kubelet, etcd, pause, ...
 <cache>/kubernetes-<digest>.building/                being built: never used, renamed when complete
@@ -96,7 +96,7 @@ def build(target: Path, log: Path) -> None:
             )
             if done.returncode:
                 raise LocalError(
-                    f"go build {' '.join(packages)} failed (exit {done.returncode}). Its last lines, of {log}:\n{tail(log)}"
+                    f"go build {' '.join(packages)} failed (exit {done.returncode}).\nLast lines of {log}:\n{tail(log)}"
                 )
 
 

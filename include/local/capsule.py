@@ -1,8 +1,8 @@
 """A process tree that lives and dies as one.
 
-A capsule is a supervisor that is process 1 of a pid namespace of its own. When it ends, however it ends, the kernel kills every
-process in the namespace, wherever they were reparented to; with a mount and a network namespace of its own, its mounts,
-bridges and links go the same way. So nothing a killed run started can stay behind::
+A capsule is a supervisor that is process 1 of a pid namespace of its own. When it ends, however it ends, the kernel
+kills every process in the namespace, wherever they were reparented to; with a mount and a network namespace of its own,
+its mounts, bridges and links go the same way. So nothing a killed run started can stay behind::
 
     /run/modelberth/<id>/<name>.pid     the outermost process, written by itself before it becomes the supervisor
     /run/modelberth/<id>/<name>.sock    where the supervisor answers

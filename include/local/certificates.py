@@ -5,19 +5,22 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 LIFETIME = timedelta(days=3650)
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority in a folder: ``ca.crt``, ``ca.key``, and ``<name>.crt``, ``<name>.key`` for what it signed.
+    """A certificate authority in a folder: ``ca.crt`` and ``ca.key``, and ``<name>.crt``, ``<name>.key`` of the signed.
 
     :param folder: Readable by root only; keys are never anywhere else.
     """
@@ -44,9 +47,9 @@ class Authority:
         self, name: str, user: str, groups: tuple[str, ...] = (), addresses: tuple[str, ...] = ()
     ) -> tuple[Path, Path]:
         """
-        Sign a certificate for a client, and for a server when it has addresses; keep the one that is there when it fits.
+        Sign a certificate for a client, and for a server when it has addresses; keep the one that is there if it fits.
 
-        Programs that run read their certificates again when the files change, and drop connections: so fitting ones stay.
+        Programs read their certificates again when the files change, and drop connections: so fitting ones stay.
 
         :param user: Common name, which Kubernetes reads as the user's name.
         :param groups: Organisations, which Kubernetes reads as the user's groups.

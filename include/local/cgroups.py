@@ -1,7 +1,7 @@
 """The cluster's own cgroup in every hierarchy of this machine, so that it can be measured, limited and removed as one.
 
-Debian mounts cgroup v2 at /sys/fs/cgroup; older set-ups mount one v1 hierarchy per controller, and perhaps v2 beside them.
-The kubelet is told this cgroup as its root and makes its own below it, but demands that the root exist everywhere.
+Debian mounts cgroup v2 at /sys/fs/cgroup; older set-ups mount one v1 hierarchy per controller, perhaps v2 beside
+them. The kubelet is told this cgroup as its root and makes its own below it, but demands that the root exist everywhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from problems import LocalError
 
 
 def hierarchies(mountinfo: str) -> list[tuple[Path, str]]:
-    """Return where cgroups are mounted and of which kind (``cgroup``, ``cgroup2``), from the text of /proc/self/mountinfo."""
+    """Return where cgroups are mounted, and whether as ``cgroup`` or ``cgroup2``, from /proc/self/mountinfo's text."""
     found = {}
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
@@ -28,7 +28,7 @@ def create(name: str) -> list[Path]:
     Make the cgroup in every hierarchy.
 
     :param name: Absolute in each hierarchy, like ``/modelberth-1a2b3c``.
-    :returns: A cgroup below each, for the processes of the cluster's machine itself. In v2 a cgroup with children has none.
+    :returns: A cgroup below each, for the machine's own processes: in v2 a cgroup with children may have none.
     """
     leaves = []
     for mount, kind in hierarchies(Path("/proc/self/mountinfo").read_text()):

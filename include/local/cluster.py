@@ -208,7 +208,7 @@ def write_configuration(settings: Settings, authority: Authority) -> None:
     (folder / "kubelet.yaml").write_text(yaml.safe_dump(kubelet_configuration(settings, authority), sort_keys=False))
 
 
-# restrict_oom_score_adj: without CAP_SYS_RESOURCE (containers, many virtual machines) no process may protect itself further.
+# restrict_oom_score_adj: without CAP_SYS_RESOURCE (in containers, some virtual machines) no process may protect itself.
 CONTAINERD = """\
 version = 2
 [grpc]
@@ -261,13 +261,13 @@ def kubelet_configuration(settings: Settings, authority: Authority) -> dict[str,
         "failSwapOn": False,
         "oomScoreAdj": 0,
         "resolvConf": str(settings.state / "cluster" / "resolv.conf"),
-        # There are no names for pods. Nothing listens at this address of the machine, so a look-up fails at once; an address
-        # that is not reached would make it wait.
+        # There are no names for pods. Nothing listens at this address of the machine, so a look-up fails at once; an
+        # address that is not reached would make it wait.
         "clusterDNS": [NO_DNS],
         "clusterDomain": "cluster.local",
         "hairpinMode": "hairpin-veth",
-        # The disk is the real machine's, shared with everything else on it: its being nearly full is no reason to evict pods
-        # or to remove images, which no registry could give back.
+        # The disk is the real machine's, shared with everything else on it: its being nearly full is no reason to evict
+        # pods or to remove images, which no registry could give back.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +12,19 @@ from typing import TYPE_CHECKING
 
 import binaries
 import cgroups
-import cluster
-import images
 import kubectl
 import lease
 import packages
+import remote
 import serving
 import stores
+from env import read_env, write_env
 from machine import host, machine, start_host, start_machine
+from problems import LocalError
 from settings import Settings
+
+import cluster
+import images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,30 +41,65 @@ def up(settings: Settings, beside: Callable[[Settings], Sequence[Part]] = nothin
     """
     Start everything that does not run and wait until all of it is ready.
 
-    :param beside: Returns what runs beside the cluster, on this machine's own network; called when ``.local/env`` is written.
+    :param beside: Returns what runs beside the cluster, on this machine's own network; called once ``.local/env`` is.
     """
     with lease.exclusive(settings):
         began = time.monotonic()
         clear_abandoned(settings)
+        given = remote.parameters(os.environ) if os.environ.get("CLUSTER") else {}
+        demand_same_cluster(settings, given.get("CLUSTER", ""))
         settings.log.mkdir(parents=True, exist_ok=True)
         settings.run.mkdir(parents=True, exist_ok=True)
         (settings.run / "checkout").write_text(str(settings.root))
-        packages.ensure(settings.log / "packages.log")
-        references = start_cluster(settings)
-        write_env(settings, references)
-        parts = list(beside(settings))
-        if parts:
+        if given:
+            remote.up(settings, given)
+        else:
+            local_up(settings)
+        if parts := list(beside(settings)):
             start_host(settings, parts).ensure(parts)
-        print(
-            f"the environment is up ({time.monotonic() - began:.0f} s); addresses and credentials: {settings.env}",
-            flush=True,
+        print(f"the environment is up ({time.monotonic() - began:.0f} s): {settings.env}", flush=True)
+
+
+def demand_same_cluster(settings: Settings, wanted: str) -> None:
+    """Refuse to turn a running environment from one cluster to another: what runs in it would be left behind.
+
+    :param wanted: A context of the user's, or nothing for the local cluster.
+    :raises LocalError: It uses another.
+    """
+    alive = any(supervisor.capsule.outer for supervisor in (host(settings), machine(settings)))
+    running = read_env(settings).get("CLUSTER", "") if alive and settings.env.exists() else wanted
+    if running != wanted:
+        names = [f"cluster {name!r}" if name else "the local cluster" for name in (running, wanted)]
+        raise LocalError(
+            f"Cannot use {names[1]}: this environment is up with {names[0]}. Stop it first with: make down"
         )
+
+
+def local_up(settings: Settings) -> None:
+    """Start the local cluster with everything in it and write ``.local/env``."""
+    packages.ensure(settings.log / "packages.log")
+    references = start_cluster(settings)
+    values = {
+        "KUBECONFIG": settings.kubeconfig,
+        "AIRFLOW_KUBECONFIG": settings.airflow_kubeconfig,
+        "KUBECTL": kubectl.program(),
+        "STORAGE_CLASS": serving.LOCAL_CLASS,
+        "BUCKET_URL": "s3://modelberth/models",
+        "RECEIPTS_URL": "s3://modelberth-receipts/receipts",
+        "S3_ENDPOINT_URL": settings.s3_endpoint,
+        **stores.credentials(settings),
+        "GCS_ENDPOINT_URL": settings.gcs_endpoint,
+        "HOST_ADDRESS": settings.here,
+        **{f"{name.upper()}_IMAGE": reference for name, reference in references.items()},
+    }
+    serving.connect_airflow(settings)
+    write_env(settings, values)
 
 
 def start_cluster(settings: Settings) -> dict[str, str]:
     """Start the cluster's machine and all of its parts; return the images' references by name."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        # The compiler leaves the network idle and the images leave the processors idle: beside each other they cost one.
+        # The compiler leaves the network idle, the images leave the processors idle: together they take as long as one.
         programs = pool.submit(binaries.ensure, settings.log / "build.log")
         references = pool.submit(images.build_all, settings)
         parts = [*stores.parts(settings), *cluster.parts(settings, programs.result())]
@@ -70,30 +110,7 @@ def start_cluster(settings: Settings) -> dict[str, str]:
         images.build_pause(programs.result(), log)
         images.import_into(supervisor.capsule, [images.PAUSE_IMAGE, *references.result().values()], log)
     cluster.wait_for_node(settings)
-    serving.connect_airflow(settings)
     return references.result()
-
-
-def write_env(settings: Settings, references: dict[str, str]) -> None:
-    """Write what people, tests and Airflow need to know, for shells and for programs."""
-    values = {
-        "KUBECONFIG": settings.kubeconfig,
-        "AIRFLOW_KUBECONFIG": settings.airflow_kubeconfig,
-        "KUBECTL": kubectl.program(),
-        "S3_ENDPOINT_URL": settings.s3_endpoint,
-        **stores.credentials(settings),
-        "GCS_ENDPOINT_URL": settings.gcs_endpoint,
-        "HOST_ADDRESS": settings.here,
-        **{f"{name.upper()}_IMAGE": reference for name, reference in references.items()},
-    }
-    settings.env.touch(mode=0o600)
-    settings.env.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-
-
-def read_env(settings: Settings) -> dict[str, str]:
-    """Return what ``write_env`` wrote."""
-    lines = settings.env.read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def down(settings: Settings) -> None:
@@ -157,14 +174,16 @@ def deaths(settings: Settings) -> list[str]:
 
 def status(settings: Settings) -> bool:
     """Print what runs; say whether all of it does."""
-    states = [state for supervisor in (host(settings), machine(settings)) for state in supervisor.states()]
-    if not states:
-        print("nothing is running; start it with: make up")
-        return False
+    supervisors = (machine(settings), host(settings))
+    states = [state for supervisor in supervisors for state in supervisor.states()]
     for state in states:
         print(f"{state.name:<24} {state.says}" + ("" if state.running else f"; log: {state.log}"))
-    if settings.env.exists():
-        shown = {key: value for key, value in read_env(settings).items() if "KEY" not in key}
-        print("\n" + "\n".join(f"{key}={value}" for key, value in shown.items()))
-    missing = [name for name, it in (("machine", machine(settings)), ("host", host(settings))) if not it.states()]
-    return all(state.running for state in states) and "machine" not in missing
+    if not settings.env.exists():
+        print("the environment is not up; start it with: make up")
+        return False
+    values = read_env(settings)
+    print("\n".join(f"{key}={value}" for key, value in values.items() if not key.endswith("_KEY")))
+    gone = not values.get("CLUSTER") and machine(settings).capsule.outer is None
+    if gone:
+        print(f"the cluster's machine was killed; log: {settings.log}/machine.log. Start it again with: make up")
+    return not gone and all(state.running for state in states)

@@ -1,4 +1,4 @@
-"""The project's own images: built from the Dockerfiles under include/images, here without Docker and without a registry.
+"""The project's own images: built from the Dockerfiles under include/images, here without Docker or a registry.
 
 An image's tag is the digest of all that goes into it, so what is unchanged is neither built nor imported again::
 
@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster import CONTAINERD_SOCKET, PAUSE_IMAGE
 from problems import LocalError
 from settings import cache
 from supervise import tail
+
+from cluster import CONTAINERD_SOCKET, PAUSE_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +110,7 @@ def buildah(*arguments: str, log: Path) -> None:
     :raises LocalError: It failed; with the last lines of its output.
     """
     with log.open("a") as out:
-        command = [*STORAGE(), *arguments]
+        command = [*storage(), *arguments]
         print("+", shlex.join(command), file=out, flush=True)
         done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
@@ -118,19 +119,19 @@ def buildah(*arguments: str, log: Path) -> None:
         )
 
 
-def STORAGE() -> list[str]:  # noqa: N802
+def storage() -> list[str]:
     """Return buildah with its storage."""
     return ["buildah", "--root", str(cache() / "images"), "--runroot", "/run/modelberth-images"]
 
 
 def built(reference: str) -> bool:
     """Say whether buildah's storage has an image."""
-    command = [*STORAGE(), "inspect", "--type", "image", reference]
+    command = [*storage(), "inspect", "--type", "image", reference]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def ensure_base(log: Path) -> str:
-    """Return the image that the others start from: BASE_IMAGE when given, else Debian, bootstrapped once per machine."""
+    """Return the image that the others start from: BASE_IMAGE when given, else a Debian bootstrapped here."""
     if given := os.environ.get("BASE_IMAGE"):
         return given
     key = hashlib.sha256(json.dumps([SUITE, BASE_PACKAGES, BASE_DOCKERFILE]).encode()).hexdigest()[:12]
@@ -272,17 +273,24 @@ def build_pause(programs: Path, log: Path) -> None:
 
 def import_into(machine: Capsule, references: Sequence[str], log: Path) -> None:
     """Bring images into the cluster's container runtime, but for those it has; the newest is also tagged ``local``."""
-    there = ctr(machine, "list", "--quiet", log=log).split()
+    there = ctr(machine, "list", "--quiet").split()
     for reference in references:
         full = full_reference(reference)
         if full in there:
             continue
         with archive(reference, log) as file:
-            ctr(machine, "import", str(file), log=log)
+            ctr(machine, "import", str(file))
     for reference in references:
         local = f"{full_reference(reference).rpartition(':')[0]}:local"
         if local != full_reference(reference):
-            ctr(machine, "tag", "--force", full_reference(reference), local, log=log)
+            ctr(machine, "tag", "--force", full_reference(reference), local)
+
+
+def push(reference: str, registry: str, log: Path) -> str:
+    """Push an image to a registry, with the credentials that docker or podman keep; return its reference there."""
+    target = f"{registry.rstrip('/')}/{reference}"
+    buildah("push", reference, f"docker://{target}", log=log)
+    return target
 
 
 @contextmanager
@@ -299,7 +307,7 @@ def full_reference(reference: str) -> str:
     return reference if reference.partition("/")[0] in ("docker.io", "localhost") else f"docker.io/{reference}"
 
 
-def ctr(machine: Capsule, *arguments: str, log: Path) -> str:
+def ctr(machine: Capsule, *arguments: str) -> str:
     """Run containerd's own client on Kubernetes' images.
 
     :raises LocalError: It failed.

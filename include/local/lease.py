@@ -35,7 +35,10 @@ def exclusive(settings: Settings, say: Callable[[str], None] = print) -> Iterato
 
 
 def lock_file(settings: Settings) -> Path:
-    """Return the file whose lock is the right to start and stop. Never removed: two could hold locks on two files of one name."""
+    """Return the file whose lock is the right to start and stop.
+
+    It is never removed: two processes could then hold locks on two files of one name.
+    """
     return settings.run.with_suffix(".lock")
 
 

@@ -1,6 +1,6 @@
-"""The cluster's own machine: namespaces in which one checkout's Kubernetes has its processes, mounts and network to itself.
+"""The cluster's own machine: namespaces in which one checkout's Kubernetes has processes, mounts and network to itself.
 
-Paths are the standard ones inside (/run/containerd, /var/lib/kubelet, ...), and nothing outside sees them. See machine.sh.
+Paths are the standard ones inside (/run/containerd, /var/lib/kubelet, ...), and nothing outside sees them: machine.sh.
 """
 
 from __future__ import annotations

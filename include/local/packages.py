@@ -27,17 +27,17 @@ NEEDED = {
 """Package to what needs it."""
 
 
-def ensure(log: Path, say: Callable[[str], None] = print) -> None:
-    """Install what is missing.
+def ensure(log: Path, names: Sequence[str] = tuple(NEEDED), say: Callable[[str], None] = print) -> None:
+    """Install those of the packages that are missing.
 
     :raises LocalError: Not Debian, not root, or apt-get failed.
     """
-    packages = missing()
+    packages = missing(names)
     if not packages:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise LocalError(
-            f"Cannot install {', '.join(packages)}: that takes apt-get and root. Install them, or use a Debian machine as root."
+            f"Cannot install {', '.join(packages)}: that takes apt-get and root. Use a Debian machine as root."
         )
     say(f"installing {', '.join(packages)}; log: {log}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -50,7 +50,7 @@ def ensure(log: Path, say: Callable[[str], None] = print) -> None:
                 )
 
 
-def missing(names: Sequence[str] = tuple(NEEDED)) -> list[str]:
+def missing(names: Sequence[str]) -> list[str]:
     """Return those of the packages that are not installed."""
     if not shutil.which("dpkg-query"):
         return list(names)

@@ -1,4 +1,4 @@
-"""Namespaces that serve models, made from the manifests in include/kubernetes: for the demo and for each test that wants one."""
+"""Namespaces that serve models, made from the manifests in include/kubernetes, for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import time
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-import stores
 import yaml
-from cluster import write_kubeconfig
+from env import read_env
 from kubectl import apply, kubectl
 from problems import LocalError
 
+from cluster import write_kubeconfig
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from settings import Settings
@@ -22,27 +24,45 @@ if TYPE_CHECKING:
 POD_USER = 10001
 SYSTEM = "modelberth-system"
 CLAIM = "models"
+LOCAL_CLASS = "modelberth-local"
 BUCKET_SECRET = "modelsync-bucket"  # noqa: S105  (its name)
+REGION = "us-east-1"
+POD_VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "S3_PODS_ACCESS_KEY",
+    "AWS_SECRET_ACCESS_KEY": "S3_PODS_SECRET_KEY",
+    "AWS_ENDPOINT_URL": "S3_ENDPOINT_URL",
+    "STORAGE_EMULATOR_HOST": "GCS_ENDPOINT_URL",
+}
+"""What the pods' tools read, and its name in ``.local/env``."""
 
 
 def serving_namespace(settings: Settings, name: str) -> None:
     """
-    Make everything that a serving namespace needs, unless it is there: rights, volume, claim, and the pods' bucket credentials.
+    Make all that a serving namespace needs, unless it is there: rights, volume, claim, the pods' bucket credentials.
 
     :param name: The namespace.
     """
+    values = read_env(settings)
     [namespace] = manifest(settings, "namespace.yaml")
     namespace["metadata"]["name"] = name
+    apply(settings, [namespace])
+    if values["STORAGE_CLASS"] == LOCAL_CLASS:
+        apply(settings, local_storage(settings, name))
+    [claim] = manifest(settings, "claim.yaml")
+    claim["spec"]["storageClassName"] = values["STORAGE_CLASS"]
+    apply(settings, [*manifest(settings, "rbac.yaml"), claim, bucket_secret(values)], name)
+    if values["STORAGE_CLASS"] == LOCAL_CLASS:  # another class may bind only when the first pod comes
+        wait_for_claim(settings, name)
+
+
+def local_storage(settings: Settings, namespace: str) -> list[dict[str, Any]]:
+    """Return the local StorageClass and the volume for a namespace's claim: a folder of this machine."""
     storage = manifest(settings, "storage/hostpath.yaml")
     volume = next(item for item in storage if item["kind"] == "PersistentVolume")
-    volume["metadata"]["name"] = volume_name(name)
-    volume["spec"]["claimRef"]["namespace"] = name
-    volume["spec"]["hostPath"]["path"] = str(volume_folder(settings, name))
-    apply(settings, [namespace, *storage])
-    apply(
-        settings, [*manifest(settings, "rbac.yaml"), *manifest(settings, "claim.yaml"), bucket_secret(settings)], name
-    )
-    wait_for_claim(settings, name)
+    volume["metadata"]["name"] = volume_name(namespace)
+    volume["spec"]["claimRef"]["namespace"] = namespace
+    volume["spec"]["hostPath"]["path"] = str(volume_folder(settings, namespace))
+    return storage
 
 
 def serve(settings: Settings, namespace: str, image: str = "modelberth/server:local") -> None:
@@ -78,17 +98,18 @@ def volume_folder(settings: Settings, namespace: str) -> Path:
     return folder
 
 
-def bucket_secret(settings: Settings) -> dict[str, Any]:
-    """Return the Secret with which pods reach the buckets; its keys are the variables that the clouds' own tools read."""
-    keys = stores.credentials(settings)
-    values = {
-        "AWS_ACCESS_KEY_ID": keys["S3_PODS_ACCESS_KEY"],
-        "AWS_SECRET_ACCESS_KEY": keys["S3_PODS_SECRET_KEY"],
-        "AWS_ENDPOINT_URL": settings.s3_endpoint,
-        "AWS_REGION": "us-east-1",
-        "STORAGE_EMULATOR_HOST": settings.gcs_endpoint,
+def bucket_secret(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the Secret with which pods reach the buckets; its keys are the variables that the clouds' own tools read.
+
+    :param values: Of ``.local/env``; what is not in it is left out, such as the keys of pods with a workload identity.
+    """
+    data = {key: values[name] for key, name in POD_VARIABLES.items() if name in values}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": BUCKET_SECRET},
+        "stringData": data | {"AWS_REGION": REGION},
     }
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": BUCKET_SECRET}, "stringData": values}
 
 
 def wait_for_claim(settings: Settings, namespace: str, within: float = 30) -> None:

@@ -1,7 +1,7 @@
 """Where everything of one checkout's local environment is: paths, addresses, names.
 
-Several checkouts run beside each other, so each has an id (from its path) and a link of its own between this machine and its
-cluster's. Because the addresses are its own, ports need not be::
+Several checkouts run beside each other, so each has an id (from its path) and a link of its own from this machine to
+its cluster's. Because the addresses are its own, ports need not be::
 
     10.87.a.b     this machine's end of the link: pods reach what listens here
     10.87.a.b+1   the cluster's end: API server, S3, GCS; reached by this machine and by pods
@@ -51,7 +51,7 @@ class Settings:
 
     @property
     def run(self) -> Path:
-        """What is true only while it runs: pids and sockets. Its parent is the register of all checkouts' environments."""
+        """What is true only while it runs: pids and sockets. Its parent is the register of all environments."""
         return Path("/run/modelberth") / self.id
 
     @property

@@ -1,10 +1,10 @@
 """The object stores: S3 (SeaweedFS) and GCS (fake-gcs-server), reached by pods and by this machine alike.
 
-They are parts of the cluster's machine because SeaweedFS also takes fixed ports on 127.0.0.1 and opens doors that ask for no
-credentials: there the ports are free, and pods reach what machine.sh lets them reach.
+They are parts of the cluster's machine because SeaweedFS also takes fixed ports on 127.0.0.1 and opens doors that ask
+for no credentials: there the ports are free, and pods reach what machine.sh lets them reach.
 
-Two S3 identities: Airflow's may do everything; the pods' may use the model buckets and nothing else. Receipts are evidence
-about what pods did, so no pod can write one. SeaweedFS grants by bucket name or prefix and cannot deny: hence the names.
+Two S3 identities: Airflow's may do everything; the pods' may use the model buckets and nothing else. Receipts are
+evidence about what pods did, so no pod can write one. SeaweedFS grants by name or prefix and cannot deny, hence:
 
     modelberth, modelberth-test-*                      models: both identities
     modelberth-receipts, modelberth-receipts-*         receipts: Airflow's only
@@ -51,7 +51,7 @@ def seaweedfs(settings: Settings) -> Part:
         "-ip=127.0.0.1",
         "-filer",
         "-master.telemetry=false",
-        "-master.electionTimeout=1s",  # there is one; the default waits 10 to 20 s for others at every start but the first
+        "-master.electionTimeout=1s",  # or it waits 10 to 20 s for other masters, at every start but the first
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",  # as many volumes as fit on the disk
     )
@@ -135,7 +135,7 @@ def credentials(settings: Settings) -> dict[str, str]:
 
 def create_buckets(settings: Settings) -> None:
     """Make the demo's buckets in both stores, unless they are there."""
-    import boto3  # noqa: PLC0415  (half a second, for this alone)
+    import boto3
 
     keys = credentials(settings)
     client = boto3.client(
@@ -162,5 +162,5 @@ def create_gcs_bucket(settings: Settings, bucket: str) -> None:
     try:
         urlopen(request, timeout=10).close()  # noqa: S310
     except HTTPError as error:
-        if error.code != 409:  # noqa: PLR2004  (it is there)
+        if error.code != 409:
             raise

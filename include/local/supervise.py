@@ -29,7 +29,7 @@ PROBE = Path(__file__).with_name("probe.py")
 POLL = 0.2
 
 
-class PartDied(LocalError):
+class PartDiedError(LocalError):
     """A part ended that should run."""
 
 
@@ -103,7 +103,7 @@ class Supervisor:
         """
         Start what does not run, in order, each as soon as the one before it is ready; name what had died.
 
-        :raises PartDied: One ended before it was ready.
+        :raises PartDiedError: One ended before it was ready.
         :raises LocalError: One is not ready in time.
         """
         self.answering()
@@ -127,8 +127,9 @@ class Supervisor:
                 self.call("getState")
             except OSError as error:
                 if self.capsule.outer is None:
+                    log = self.capsule.log
                     raise LocalError(
-                        f"The {self.capsule.name} ended at once. Last lines of {self.capsule.log}:\n{tail(self.capsule.log)}"
+                        f"The {self.capsule.name} ended at once. Last lines of {log}:\n{tail(log)}"
                     ) from error
                 if time.monotonic() > deadline:
                     raise LocalError(
@@ -139,7 +140,7 @@ class Supervisor:
                 return
 
     def reload(self) -> None:
-        """Let the supervisor read its configuration again: new parts are added, changed ones replaced, the rest runs on."""
+        """Let the supervisor read its configuration: new parts are added, changed ones stopped, the rest runs on."""
         added, changed, removed = self.call("reloadConfig")[0]
         for name in [*removed, *changed]:
             self.call("stopProcessGroup", name)
@@ -167,11 +168,11 @@ class Supervisor:
     def demand_all_alive(self) -> None:
         """Raise when any part has died.
 
-        :raises PartDied: With the name, the exit code and the last lines of the log of each.
+        :raises PartDiedError: With the name, the exit code and the last lines of the log of each.
         """
         dead = [state for state in self.states() if "died" in state.says]
         if dead:
-            raise PartDied(
+            raise PartDiedError(
                 "\n".join(f"{part.name} {part.says}; last lines of {part.log}:\n{tail(part.log)}" for part in dead)
             )
 
