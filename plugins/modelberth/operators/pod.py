@@ -116,15 +116,14 @@ class ModelPodOperator(KubernetesPodOperator):
         """Take the result when the pod has ended; called on resume, or at once when it ended before the deferral."""
         with refusals_are_final():
             self._connect(context)
+        where = f"Pod {event['namespace']}/{event['name']}"
         try:
             super().trigger_reentry(context, event)
-        except AirflowException:
-            if self._outcome is None:  # it never ran to an end: not started, evicted, deleted
-                raise
+        except AirflowException as error:
+            if self._outcome is None:  # not started, evicted, deleted: the event knows why, the error does not
+                raise AirflowException(f"{where} never ran to an end: {event.get('message') or error}") from error
         if self._outcome is None:
-            raise AirflowException(
-                f"Pod {event['namespace']}/{event['name']} is gone and its result with it: nothing is proven."
-            )
+            raise AirflowException(f"{where} is gone and its result with it: nothing is proven.")
         with refusals_are_final():
             self._keep(context, self._outcome)
 

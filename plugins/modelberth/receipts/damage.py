@@ -50,7 +50,7 @@ class DamageRecord:
     def _read(self, path: str) -> Snapshot:
         note = self._key.unseal(self._store.read(path) or b"", path)
         name = str(note.get("snapshot"))
-        if path != self._path(name) or self._about(name).items() - note.items():
+        if path != self._path(name) or any(note.get(key) != value for key, value in self._about(name).items()):
             raise EvidenceForgedError(f"Damage record {path} is about something else: it was copied there.")
         return Snapshot.parse(name)
 

@@ -94,7 +94,7 @@ def context():
         try_number=1,
         max_tries=2,
         xcoms=xcoms,
-        xcom_push=xcoms.__setitem__,
+        xcom_push=lambda key, value: xcoms.update({key: value}),
         dag_id="release_minilm",
         task_id="t",
         map_index=-1,
