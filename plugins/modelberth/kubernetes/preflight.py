@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 RIGHTS = (
-    ("", "pods", ("create", "get", "list", "watch", "patch", "delete")),
+    ("", "pods", ("create", "get", "list", "delete")),
     ("", "pods/log", ("get",)),
+    ("", "events", ("list",)),
     ("", "pods/proxy", ("get", "create")),
     ("", "persistentvolumeclaims", ("get",)),
     ("apps", "deployments", ("get", "patch")),

@@ -14,6 +14,20 @@ NEVER = range(20, 30)
 """Exit codes that no retry changes: what was asked for is wrong or damaged."""
 
 
+_SHOWN = (
+    *("revision", "snapshot", "files", "bytes", "bytes_uploaded", "bytes_copied", "bytes_fetched", "bytes_reused"),
+    *("how", "node", "seconds"),
+)
+
+
+def summary(result: dict[str, Any], receipt: object) -> dict[str, str]:
+    """Return what a person wants to see of *result* in the UI; nothing relies on it.
+
+    :param receipt: The digest of the receipt that holds all of it.
+    """
+    return {key: str(result[key]) for key in _SHOWN if key in result} | {"receipt": str(receipt)}
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one run of the program ended.

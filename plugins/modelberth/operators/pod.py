@@ -12,7 +12,7 @@ from kubernetes.client import models as k8s
 from modelberth.catalog import load
 from modelberth.core.revision import Snapshot
 from modelberth.operators import release_of
-from modelberth.operators.outcome import Outcome
+from modelberth.operators.outcome import Outcome, summary
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import release_evidence
 from modelberth.receipts.damage import damage_record
@@ -134,6 +134,9 @@ class ModelPodOperator(KubernetesPodOperator):
         self._outcome = read_outcome(remote_pod, self.base_container_name)
         super().cleanup(pod, remote_pod, xcom_result, context)
 
+    def patch_already_checked(self, pod: k8s.V1Pod, *, reraise: bool = True) -> None:
+        """Leave the pod as it is: it is deleted next, and Airflow's account may not change pods."""
+
     def _connect(self, context: Context) -> None:
         """Look up what every leg of the task needs; a resumed task is a new process."""
         catalog = load()
@@ -171,10 +174,9 @@ class ModelPodOperator(KubernetesPodOperator):
             found_by = f"{self.step} of release {self.release_id}"
             self.damage.add(Snapshot.parse(basis["snapshot"]), found_by, outcome.problems)
         result = outcome.result(self.step, **self.expected(basis))
-        digest = self.evidence.write(
-            self.step, {**result, "pod": outcome.where, "node": outcome.node}, target=self.target
-        )
-        context["ti"].xcom_push(key="return_value", value={"revision": result["revision"], "receipt": str(digest)})
+        result |= {"pod": outcome.where, "node": outcome.node}
+        digest = self.evidence.write(self.step, result, target=self.target)
+        context["ti"].xcom_push(key="return_value", value=summary(result, digest))
 
 
 def read_outcome(pod: k8s.V1Pod | None, container: str) -> Outcome | None:

@@ -11,6 +11,7 @@ from modelberth.catalog import load
 from modelberth.operators import release_of
 from modelberth.operators.child import Child
 from modelberth.operators.credentials import environment
+from modelberth.operators.outcome import summary
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import release_evidence
 from modelberth.sources import source_of
@@ -58,7 +59,7 @@ class UploadModelOperator(BaseOperator):
         result = self._upload(model, release_id)
         self._require(model, proposed)
         digest = evidence.write("upload", result)
-        return {"revision": result["revision"], "receipt": str(digest)}
+        return summary(result, digest)
 
     def _upload(self, model: Model, release_id: str) -> dict[str, Any]:
         arguments = ("upload", source_of(model).resolve(), model.bucket.url, "--model", model.name)

@@ -242,6 +242,8 @@ def test_a_good_end_leaves_the_receipt_and_a_small_xcom(api, uploaded, context):
     assert (receipt["pod"], receipt["node"]) == ("Pod serving/sync-minilm-x2", "node-1")
     assert context["ti"].xcoms["return_value"] == {
         "revision": REVISION,
+        "snapshot": SNAPSHOT,
+        "node": "node-1",
         "receipt": str(uploaded.digest("sync", "embedder")),
     }
 
@@ -287,9 +289,9 @@ def test_a_pod_that_never_ran_is_tried_again_in_kubernetes_words(api, uploaded, 
     waiting = pod(phase="Pending")
     waiting.status.container_statuses = None
     api.there(waiting)
+    event = EVENT | {"status": "timeout", "message": "Pod took longer than 900 seconds to start"}
     with pytest.raises(AirflowException, match="never ran to an end: Pod took longer than 900 seconds to start"):
-        message = "Pod took longer than 900 seconds to start"
-        resume(SyncModelOperator, context, EVENT | {"status": "timeout", "message": message})
+        resume(SyncModelOperator, context, event)
 
 
 @pytest.mark.parametrize(
