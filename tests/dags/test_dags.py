@@ -1,0 +1,206 @@
+"""The Dags as the Dag processor reads them: no metadata database, no cluster, no bucket."""
+
+import shutil
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import TriggerRule
+
+PROJECT = Path(__file__).parents[2]
+STEPS = (
+    *("bucket.resolve", "bucket.upload", "claim.embedder.sync", "claim.embedder.verify", "gate.plan", "gate.approve"),
+    *("serving.embedder.check", "serving.embedder.rollout", "record", "settle"),
+)
+
+
+@pytest.fixture
+def catalog(tmp_path, monkeypatch):
+    """A copy of the project's catalog, to be changed."""
+    root = tmp_path / "include"
+    for folder in ("models", "services"):
+        shutil.copytree(PROJECT / "include" / folder, root / folder)
+    monkeypatch.setenv("MODELBERTH_CATALOG", str(root))
+    return root
+
+
+@pytest.fixture
+def dags(catalog, monkeypatch):
+    """Parses the Dag files; returns the Dags by id."""
+    monkeypatch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
+    def parse():
+        bag = DagBag(dag_folder=str(PROJECT / "dags"))
+        assert bag.import_errors == {}
+        return bag.dags
+
+    return parse
+
+
+def add_service(catalog, name, **changes):
+    service = yaml.safe_load((catalog / "services/embedder.yaml").read_text())
+    (catalog / f"services/{name}.yaml").write_text(yaml.safe_dump(service | changes))
+
+
+def upstream(dag):
+    return {task.task_id: task.upstream_task_ids for task in dag.tasks}
+
+
+def test_every_dag_parses(dags):
+    assert set(dags()) == {"release_minilm", "refresh_models"}
+
+
+def test_a_release_is_one_chain_of_fixed_steps(dags):
+    release = dags()["release_minilm"]
+    assert tuple(task.task_id for task in release.topological_sort()) == STEPS
+    expected = {step: {before} for before, step in pairwise(STEPS)}
+    assert upstream(release) == {STEPS[0]: set(), **expected}
+
+
+def test_a_release_runs_only_when_asked_and_several_at_once(dags):
+    release = dags()["release_minilm"]
+    assert release.schedule is None
+    assert release.catchup is False
+    assert release.max_active_runs > 1
+    assert release.is_paused_upon_creation is False
+    assert {"modelberth", "release", "service:embedder"} <= set(release.tags)
+
+
+def test_the_on_call_person_is_told_what_a_release_does(dags):
+    doc = dags()["release_minilm"].doc_md
+    assert "**minilm**" in doc
+    assert "**embedder**" in doc
+    for step in STEPS:
+        assert f"`{step.rpartition('.')[2]}`" in doc
+
+
+def test_nothing_goes_live_past_a_failed_step_and_settle_always_runs(dags):
+    rules = {task.task_id: task.trigger_rule for task in dags()["release_minilm"].tasks}
+    assert rules.pop("settle") == TriggerRule.ALL_DONE
+    assert set(rules.values()) == {TriggerRule.ALL_SUCCESS}
+
+
+def test_pod_steps_outlive_a_clear_and_a_lost_triggerer(dags):
+    tasks = dags()["release_minilm"].tasks
+    assert all(task.retries >= 2 for task in tasks if task.task_id.endswith(("sync", "verify", "check")))
+
+
+def test_targets_are_staged_side_by_side_and_served_one_after_the_other(dags, catalog):
+    add_service(catalog, "second")
+    before = upstream(dags()["release_minilm"])
+    assert before["claim.embedder.sync"] == before["claim.second.sync"] == {"bucket.upload"}
+    assert before["gate.plan"] == {"claim.embedder.verify", "claim.second.verify"}
+    assert before["serving.embedder.check"] == {"gate.approve"}
+    assert before["serving.second.check"] == {"serving.embedder.rollout"}
+    assert before["record"] == {"serving.second.rollout"}
+
+
+def test_a_model_that_nothing_serves_is_still_one_chain(dags, catalog):
+    (catalog / "services/embedder.yaml").unlink()
+    before = upstream(dags()["release_minilm"])
+    assert before["gate.plan"] == {"bucket.upload"}
+    assert before["record"] == {"gate.approve"}
+
+
+def test_a_broken_file_is_a_dag_that_says_so_and_the_good_one_stays(dags, catalog):
+    (catalog / "models/broken.yaml").write_text("source: 3\n")
+    found = dags()
+    assert len(found["release_minilm"].tasks) == len(STEPS)
+    (task,) = found["release_broken"].tasks
+    assert "catalog-error" in found["release_broken"].tags
+    with pytest.raises(
+        Exception, match=r"(?s)broken.yaml line 1: source: .*'bucket' is missing.*'receipts' is missing"
+    ):
+        task.execute({})
+
+
+def test_a_broken_service_is_a_dag_that_says_so(dags, catalog):
+    add_service(catalog, "bad", approvers=[])
+    (task,) = dags()["release_bad"].tasks
+    assert "approvers" in task.problems[0]
+
+
+@pytest.mark.parametrize("name", ["Größe 1.yaml", "a b.yaml", "x" * 240 + ".yaml", "minilm.yml"])
+def test_a_file_whose_name_is_no_dag_id_breaks_no_other(dags, catalog, name):
+    (catalog / "models" / name).write_text("source: 3\n")
+    found = dags()
+    (error,) = [dag for dag in found.values() if "catalog-error" in dag.tags]
+    assert error.dag_id.startswith("release_")
+
+
+def test_refresh_compares_triggers_and_reports(dags):
+    refresh = dags()["refresh_models"]
+    assert upstream(refresh) == {"compare": set(), "propose": {"compare"}, "report": {"compare", "propose"}}
+    assert refresh.get_task("report").trigger_rule == TriggerRule.ALL_DONE
+    assert (refresh.max_active_runs, refresh.catchup) == (1, False)
+    propose = refresh.get_task("propose")
+    assert propose.is_mapped
+    assert propose.partial_kwargs["skip_when_already_exists"] is True
+
+
+def test_two_hundred_models_parse_within_their_bound(dags, catalog):
+    dags()  # what is imported is not what is measured
+    model = (catalog / "models/minilm.yaml").read_text()
+    for number in range(200):
+        (catalog / f"models/model-{number}.yaml").write_text(model)
+    began = time.monotonic()
+    assert len(dags()) == 202
+    assert time.monotonic() - began < 8
+
+
+def test_the_dag_files_import_no_client_by_themselves():
+    """Only our operators and Airflow's own; what they need, they import."""
+    for path in (PROJECT / "dags").glob("*.py"):
+        imports = [line.split()[1] for line in path.read_text().splitlines() if line.startswith(("import ", "from "))]
+        allowed = ("__future__", "re", "datetime", "typing", "airflow.sdk", "airflow.providers.standard", "modelberth.")
+        assert [name for name in imports if not name.startswith(allowed)] == []
+
+
+LOADED = """
+import json, sys
+from airflow.plugins_manager import _get_plugins
+plugins, errors = _get_plugins()
+assert not errors, errors
+ours = [plugin for plugin in plugins if plugin.name == "modelberth"]
+folder = sys.argv[1]
+files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+print(json.dumps({"plugins": len(ours), "modules": [name for name, file in files.items() if file.startswith(folder)]}))
+"""
+
+
+def test_the_plugin_loader_loads_one_file_and_shadows_nothing(tmp_path):
+    """It imports every .py below plugins/ by its bare name, but what .airflowignore names: ours would be many."""
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, f"{PROJECT}/plugins/"], env=env, capture_output=True, text=True, check=True
+    )
+    found = yaml.safe_load(done.stdout.splitlines()[-1])
+    assert found["plugins"] == 1
+    names = set(found["modules"])
+    assert "modelberth_plugin" in names
+    assert {name for name in names if name.partition(".")[0] not in ("modelberth", "modelberth_plugin")} == set()
+    assert names & set(sys.stdlib_module_names) == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "warm"), [("scheduler", True), ("dag-processor", True), ("api-server", False), ("tasks", False)]
+)
+def test_only_what_forks_imports_the_pod_operator_early(command, warm):
+    code = f"import sys; sys.argv = ['airflow', {command!r}]; import modelberth_plugin; print('{POD}' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT / "plugins", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(warm)
+
+
+POD = "airflow.providers.cncf.kubernetes.operators.pod"
