@@ -40,7 +40,8 @@ def problems(cluster: Cluster, service: Service) -> list[str]:
         workload = _read(cluster, workload_path(service.namespace, service.workload.kind, service.workload.name))
         denied = _denied(cluster, service.namespace)
     except ClusterRefusedError as error:
-        return [f"Service {service.name!r}: {error} Apply include/kubernetes; does the namespace exist?"]
+        said = str(error).rstrip(". ")
+        return [f"Service {service.name!r}: {said}. Apply include/kubernetes, or correct namespace or connection."]
     found = [*claim_problems(claim, service), *workload_problems(workload, service)]
     if denied:
         found.append(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+import yaml
+from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from kubernetes.config import ConfigException
 
 from modelberth.catalog import load
 from modelberth.core.failure import Failure
@@ -99,9 +101,9 @@ def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion
     with ThreadPoolExecutor(max_workers=8) as pool:
         source = pool.submit(_source, model)
         asked = {
-            "bucket": pool.submit(_told, partial(_list_bucket, model)),
-            "receipts": pool.submit(_told, partial(_read_receipts, model, release_id)),
-            **{f"service {one.name}": pool.submit(_told, partial(_ask_cluster, one)) for one in targets},
+            "bucket": pool.submit(_told, model.bucket.connection, partial(_list_bucket, model)),
+            "receipts": pool.submit(_told, model.receipts.connection, partial(_read_receipts, model, release_id)),
+            **{one.name: pool.submit(_told, one.connection, partial(_ask_cluster, one)) for one in targets},
         }
     version, in_source = source.result()
     findings = {"source": in_source, **{name: answer.result() for name, answer in asked.items()}}
@@ -132,11 +134,20 @@ def _read_receipts(model: Model, release_id: str) -> list[str]:
 
 
 def _ask_cluster(service: Service) -> list[str]:
-    return preflight.problems(Cluster(service.connection), service)
+    try:
+        cluster = Cluster(service.connection)
+    except (yaml.YAMLError, ConfigException) as error:
+        # The cause is not shown: it may quote the kubeconfig.
+        return [f"Connection {service.connection!r} holds no usable kubeconfig ({type(error).__name__}): correct it."]
+    return preflight.problems(cluster, service)
 
 
-def _told(ask: partial[list[str]]) -> list[Finding]:
-    """Return what *ask* finds; that it cannot be asked is a finding as well."""
+def _told(connection: str, ask: partial[list[str]]) -> list[Finding]:
+    """Return what *ask* finds with *connection*; that it cannot be asked is a finding as well."""
+    try:
+        BaseHook.get_connection(connection)  # the AWS hook takes a missing one for 'use the worker's own rights'
+    except AirflowNotFoundException:
+        return [Finding(f"Airflow has no connection {connection!r}: create it, or correct the catalog.")]
     try:
         return [Finding(problem) for problem in ask()]
     except (StoreUnreachableError, ClusterUnreachableError) as error:

@@ -1,7 +1,10 @@
 """Resolve: a proposal, or everything that stops it in one error with nothing changed."""
 
 import pytest
+import yaml
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from kubernetes.config import ConfigException
 
 from modelberth.kubernetes.client import ClusterUnreachableError
 from modelberth.operators.resolve import ResolveModelOperator
@@ -22,6 +25,8 @@ def cluster(monkeypatch):
 
     monkeypatch.setattr("modelberth.operators.resolve.preflight.problems", problems)
     monkeypatch.setattr("modelberth.operators.resolve.Cluster", lambda connection: connection)
+    for name in ("S3", "RECEIPTS", "KUBERNETES"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_MODELBERTH_{name}", "generic://")
     return found
 
 
@@ -77,7 +82,6 @@ def test_everything_wrong_is_in_one_error(resolve, cluster, source, monkeypatch)
         ("modelberth", StoreUnreachableError("no answer"), AirflowException),
         ("receipts", StoreError("404 NoSuchBucket"), AirflowFailException),
         ("receipts", StoreUnreachableError("no answer"), AirflowException),
-        ("modelberth", AirflowNotFoundException("The conn_id `modelberth_s3` isn't defined"), AirflowFailException),
     ],
 )
 def test_a_bucket_or_connection_at_fault_is_said(resolve, objects, monkeypatch, bucket, error, kind):
@@ -86,6 +90,32 @@ def test_a_bucket_or_connection_at_fault_is_said(resolve, objects, monkeypatch, 
         resolve()
     assert type(raised.value) is kind
     assert not [key for key in objects if "resolve" in key]
+
+
+@pytest.mark.parametrize("name", ["modelberth_s3", "modelberth_receipts", "modelberth_kubernetes"])
+def test_an_unknown_connection_is_said_and_nothing_is_used_in_its_place(resolve, monkeypatch, objects, name):
+    real = BaseHook.get_connection
+
+    def without_one(conn_id):
+        if conn_id == name:
+            raise AirflowNotFoundException(conn_id)
+        return real(conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", without_one)
+    with pytest.raises(AirflowFailException, match=f"Airflow has no connection '{name}'"):
+        resolve()
+    assert not [key for key in objects if "resolve" in key]
+
+
+@pytest.mark.parametrize("error", [ConfigException("Invalid"), yaml.YAMLError("server: secret")])
+def test_a_kubeconfig_that_is_none_is_said_without_showing_it(resolve, monkeypatch, error):
+    def broken(connection):
+        raise error
+
+    monkeypatch.setattr("modelberth.operators.resolve.Cluster", broken)
+    with pytest.raises(AirflowFailException, match="'modelberth_kubernetes' holds no usable kubeconfig") as raised:
+        resolve()
+    assert "secret" not in str(raised.value)
 
 
 def test_a_cluster_that_does_not_answer_is_asked_again(resolve, cluster):
