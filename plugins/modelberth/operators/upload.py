@@ -62,11 +62,13 @@ class UploadModelOperator(BaseOperator):
         return summary(result, digest)
 
     def _upload(self, model: Model, release_id: str) -> dict[str, Any]:
-        arguments = ("upload", source_of(model).resolve(), model.bucket.url, "--model", model.name)
+        source = source_of(model).resolve()
+        arguments = ("upload", source, model.bucket.url, "--model", model.name)
+        self.log.info("%s: uploading %s to %s as %s", model.name, source, model.bucket.url, release_id)
         with environment(model.bucket) as variables:
             self._child = Child([*arguments, "--upload", release_id], variables)
             outcome = self._child.follow(self.log)
-        return outcome.result("upload", upload=release_id)
+        return outcome.result("upload")  # its "upload" may be an earlier one that holds the same bytes
 
     def _require(self, model: Model, proposed: str) -> None:
         """Refuse a source that is not what was proposed."""

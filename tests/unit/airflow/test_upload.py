@@ -10,11 +10,13 @@ import time
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from modelberth.operators import child
+from modelberth.catalog import load
+from modelberth.operators import child, release_of
 from modelberth.operators.child import Child
 from modelberth.operators.credentials import environment
 from modelberth.operators.outcome import Outcome
 from modelberth.operators.upload import UploadModelOperator
+from modelberth.receipts import release_evidence
 from modelberth.sources.directory import Directory
 
 AWS = {
@@ -66,6 +68,15 @@ def test_the_model_is_in_the_bucket_under_the_releases_name(upload, bucket, prop
 def test_a_retry_sends_nothing_again(upload, proposed):
     assert upload()["revision"] == upload()["revision"]
     assert proposed.read("upload")["bytes_uploaded"] == 0
+
+
+def test_the_same_bytes_are_not_uploaded_a_second_time_under_another_name(upload, context, objects, source):
+    first = upload()
+    context["dag_run"].run_id = "manual__2"
+    release = release_evidence(load().model("minilm"), release_of(context))
+    release.write("resolve", {"source_version": str(Directory(source).version().name)})
+    assert upload()["revision"] == first["revision"]
+    assert release.read("upload")["bytes_uploaded"] == 0
 
 
 def test_a_source_that_moved_on_before_is_refused(upload, source, bucket):
@@ -184,8 +195,6 @@ def test_a_task_that_is_killed_before_the_upload_has_nothing_to_end():
 
 
 def test_the_environment_has_the_connections_credentials_and_no_others(catalog, monkeypatch):
-    from modelberth.catalog import load
-
     monkeypatch.setenv("AIRFLOW_CONN_MODELBERTH_S3", json.dumps(AWS))
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "somebody-else")
