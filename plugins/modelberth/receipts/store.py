@@ -96,7 +96,7 @@ class _S3Store:
 
     @contextmanager
     def _telling(self, key: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
         where = f"s3://{self._bucket}/{self._prefix}{key} (connection {self._connection!r})"
         try:
@@ -107,9 +107,9 @@ class _S3Store:
                 raise StoreUnreachableError(f"Store failed for {where}: {status} {code}.") from error
             raise StoreError(f"Store refused {where}: {status} {code}. Check the bucket and the rights.") from error
         except (BotoCoreError, OSError) as error:
-            reachable = not isinstance(error, HTTPClientError | OSError)
-            kind = StoreError if reachable else StoreUnreachableError
-            raise kind(f"No use of {where}: {type(error).__name__}.") from error
+            passing = isinstance(error, ConnectionError | HTTPClientError | OSError)
+            kind = StoreUnreachableError if passing else StoreError
+            raise kind(f"Store failed for {where}: {type(error).__name__}.") from error
 
 
 class _GcsStore:
@@ -132,13 +132,15 @@ class _GcsStore:
         return True
 
     def read(self, key: str, limit: int = RECEIPT_LIMIT) -> bytes | None:
-        from google.api_core.exceptions import NotFound
+        from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
 
         with self._telling(key):
             try:
                 data = self._bucket.blob(self._prefix + key).download_as_bytes(end=limit, timeout=_TIMEOUTS)
             except NotFound:
                 return None
+            except RequestRangeNotSatisfiable:  # an empty object has no first byte to ask for
+                return b""
         return _bounded(data, limit, f"gs://{self._bucket.name}/{self._prefix}{key}")
 
     def keys(self, prefix: str) -> list[str]:

@@ -99,6 +99,7 @@ class ModelApprovalSensor(BaseSensorOperator):
             options=[APPROVE, REJECT],
             subject=request.subject(plan),
             body=request.body(plan, resolve.get("requested_by"), verified),
+            params={},  # the API refuses None
             assigned_users=[{"id": one.id, "name": one.name} for one in plan.approvers],
         )
         self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in plan.approvers))

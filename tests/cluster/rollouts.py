@@ -1,0 +1,301 @@
+"""What the rollout's tests are made of: workloads whose model works or does not, and releases with their evidence.
+
+Workloads run a small server in the reference server's image: it is ready, and reports what it was told to serve,
+unless the directory holds a file that says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from modelberth.core.digest import Digest
+from modelberth.core.plan import Approver, Binding, Confirm, Plan, Smoke, Target, Workload
+from modelberth.core.revision import Revision, Snapshot
+from modelberth.kubernetes.rollout import Rollout, Stop
+from modelberth.kubernetes.workload import live_value
+from modelberth.receipts import Evidence, Ledger, ledger, release_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from kubernetes import client
+
+SERVER = """
+import json, os, sys, signal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+path = os.environ.get("MODEL_PATH", "")
+says = {name: Path(path, name).exists() for name in ("crash", "unready", "liar", "broken")}
+if says["crash"]:
+    sys.exit("CUDA out of memory")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        ready = not says["unready"]
+        report = {"path": "/lie" if says["liar"] else path}
+        answers = {"/healthz": (200 if ready else 503, {}), "/modelz": (200, report)}
+        self.answer(*answers.get(self.path, (404, {})))
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(500 if says["broken"] else 201, {"data": [1]})
+    def answer(self, status, document):
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What the tests of one session share."""
+
+    namespace: str
+    bucket: str
+    gcs_bucket: str
+    claim: Path
+    image: str
+    apps: client.AppsV1Api
+    s3: Any
+
+    def config(self, model: str) -> Any:
+        """Return what evidence needs of a model's file."""
+        receipts = SimpleNamespace(url=f"s3://{self.bucket}/receipts", connection="test_receipts")
+        return SimpleNamespace(name=model, receipts=receipts)
+
+    def stage(self, model: str, digit: str, *flaws: str) -> Snapshot:
+        """Put a snapshot of *model* onto the claim; *flaws* are what the server is made to do wrong."""
+        snapshot = Snapshot(Digest(digit * 64), 1)
+        files = self.claim / model / str(snapshot) / "files"
+        files.mkdir(parents=True, exist_ok=True)
+        for flaw in flaws:
+            (files / flaw).touch()
+        for folder in (self.claim / model, files.parent, files):
+            folder.chmod(0o755)
+        return snapshot
+
+    def deploy(self, name: str, kind: str = "Deployment", path: str | None = None, replicas: int = 1) -> None:
+        """Make a workload that serves *path*."""
+        getattr(self.apps, f"create_namespaced_{_SNAKE[kind]}")(
+            self.namespace, workload(name, kind, self.image, path, replicas)
+        )
+
+    def read(self, name: str, kind: str = "Deployment") -> dict[str, Any]:
+        """Return a workload as JSON."""
+        read = getattr(self.apps, f"read_namespaced_{_SNAKE[kind]}")
+        return json.loads(read(name, self.namespace, _preload_content=False).data)
+
+    def wait_complete(self, name: str, kind: str = "Deployment") -> None:
+        """Wait until all pods of a workload are ready."""
+        deadline = time.monotonic() + 60
+        while (document := self.read(name, kind))["status"].get("readyReplicas", 0) != document["spec"]["replicas"]:
+            assert time.monotonic() < deadline, document["status"]
+            time.sleep(0.2)
+
+    def change(self, name: str, patch: Any, kind: str = "Deployment") -> None:
+        """Do what a person does with kubectl."""
+        getattr(self.apps, f"patch_namespaced_{_SNAKE[kind]}")(name, self.namespace, patch)
+
+    def set_path(self, name: str, value: str) -> None:
+        """Set a workload's MODEL_PATH as a person would."""
+        env = [{"name": "MODEL_PATH", "value": value}]
+        self.change(name, {"spec": {"template": {"spec": {"containers": [{"name": "server", "env": env}]}}}})
+
+    def bound(self, name: str, kind: str = "Deployment") -> str | None:
+        """Return what MODEL_PATH is."""
+        [container] = self.read(name, kind)["spec"]["template"]["spec"]["containers"]
+        return live_value(container, "MODEL_PATH")
+
+
+_SNAKE = {"Deployment": "deployment", "StatefulSet": "stateful_set"}
+
+
+def workload(name: str, kind: str, image: str, path: str | None, replicas: int) -> dict[str, Any]:
+    """Return a workload whose pods run ``SERVER`` with MODEL_PATH *path*, under the restricted standard."""
+    container = {
+        "name": "server",
+        "image": image,
+        "command": ["python3", "-c", SERVER],
+        "env": [{"name": "OTHER", "value": "kept"}] + ([{"name": "MODEL_PATH", "value": path}] if path else []),
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8000}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": True}],
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}],
+    }
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": {"app": name}},
+        "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
+    }
+    if kind == "Deployment":
+        spec["strategy"] = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    else:
+        spec["serviceName"] = name
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of one model to one workload, its evidence up to where a test wants it."""
+
+    stand: Stand
+    plan: Plan
+
+    @property
+    def target(self) -> Target:
+        return self.plan.targets[0]
+
+    @property
+    def evidence(self) -> Evidence:
+        return release_evidence(self.stand.config(self.plan.model), self.plan.release_id)
+
+    @property
+    def ledger(self) -> Ledger:
+        return ledger(self.stand.config(self.plan.model))
+
+    @property
+    def name(self) -> str:
+        """The name of the service, the workload and the model."""
+        return self.target.service
+
+    @property
+    def before(self) -> str | None:
+        return self.target.bindings[0].from_
+
+    @property
+    def to(self) -> str:
+        return self.target.bindings[0].to
+
+    def planned(self) -> Release:
+        evidence, about = self.evidence, {"revision": str(self.plan.revision), "snapshot": str(self.target.snapshot)}
+        self.ledger.record("proposed", self.plan.release_id, source_version="v1")
+        evidence.write("verify", {**about, "how": "direct"}, target=self.target.service)
+        evidence.write("plan", {"plan": self.plan.document(), "plan_digest": str(self.plan.digest)})
+        return self
+
+    def approved(self, by: str = "alice", **changes: Any) -> Release:
+        answer = {
+            "decision": "approve",
+            "plan_digest": str(self.plan.digest),
+            "responder": {"id": by, "name": by},
+            "responded_at": "2026-01-02T03:04:05+00:00",
+        }
+        self.evidence.write("approve", answer | changes)
+        return self
+
+    def checked(self, **changes: Any) -> Release:
+        about = {"revision": str(self.plan.revision), "snapshot": str(self.target.snapshot)}
+        self.evidence.write("check", about | changes, target=self.target.service)
+        return self
+
+    def ready(self) -> Release:
+        """Return the release with everything that a rollout asks for."""
+        return self.planned().approved().checked()
+
+    def rollout(self) -> Rollout:
+        receipts = self.stand.config(self.plan.model).receipts
+        return Rollout(
+            model=self.plan.model,
+            release_id=self.plan.release_id,
+            service=self.target.service,
+            receipts=(receipts.url, receipts.connection),
+        )
+
+    def outcome(self) -> dict[str, Any] | None:
+        return self.evidence.find("outcome", self.target.service)
+
+
+def drive(rollout: Rollout, until: Callable[[], bool] = lambda: False, pause: float = 0.3) -> Stop | None:
+    """Go on with *rollout* to its end, or until *until* says so before a step."""
+    deadline = time.monotonic() + 120
+    while not until():
+        step = rollout.step()
+        if step.stop:
+            return step.stop
+        assert time.monotonic() < deadline, "the rollout does not end"
+        time.sleep(min(step.pause, pause))
+    return None
+
+
+@dataclass
+class Releases:
+    """A maker of releases to one workload, which serves an earlier snapshot; the workload has the model's name."""
+
+    stand: Stand
+    name: str
+    proposed: int = 0
+    staged: int = 0
+
+    def __call__(
+        self,
+        *flaws: str,
+        kind: str = "Deployment",
+        replicas: int = 1,
+        unset: bool = False,
+        same: bool = False,
+        **changes: Any,
+    ) -> Release:
+        """Return another release, newer than those before.
+
+        :param flaws: What the new snapshot's server does wrong.
+        :param unset: The variable is not set yet.
+        :param same: The release is of what was released last.
+        :param changes: Parts of the target that differ.
+        """
+        if not self.proposed:
+            before = self.stand.stage(self.name, "a")
+            self.stand.deploy(self.name, kind, None if unset else f"/models/{self.name}/{before}/files", replicas)
+            self.stand.wait_complete(self.name, kind)
+        self.proposed += 1
+        self.staged += not same
+        snapshot = self.stand.stage(self.name, "abcdef"[self.staged], *flaws)
+        return Release(self.stand, self._plan(snapshot, self._target(snapshot, kind, changes)))
+
+    def _target(self, snapshot: Snapshot, kind: str, changes: dict[str, Any]) -> Target:
+        document, stand, name = self.stand.read(self.name, kind), self.stand, self.name
+        to = f"/models/{name}/{snapshot}/files"
+        whole: dict[str, Any] = {
+            "service": name,
+            "connection": "test_kubernetes",
+            "namespace": stand.namespace,
+            "claim": "models",
+            "workload": Workload(kind, name, document["metadata"]["uid"]),
+            "replicas": document["spec"]["replicas"],
+            "strategy": {},
+            "snapshot": snapshot,
+            "bindings": (changes.pop("binding", Binding("server", "MODEL_PATH", stand.bound(name, kind), to)),),
+            "revision_from": None,
+            "ready_within": 60,
+            "confirm": Confirm("behaved", 8000, "/modelz", Smoke("/embed", {"text": "x"}, 201, "data.0")),
+            "difference": None,
+        }
+        return Target(**(whole | changes))
+
+    def _plan(self, snapshot: Snapshot, target: Target) -> Plan:
+        return Plan(
+            model=self.name,
+            release_id=f"2026010{self.proposed}t000000z-{uuid.uuid4().hex[:10]}",
+            revision=Revision(self.name, snapshot.digest),
+            source_version="v1",
+            files=1,
+            bytes=1,
+            approvers=(Approver("alice", "alice"),),
+            targets=(target,),
+        )

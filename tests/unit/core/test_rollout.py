@@ -1,0 +1,166 @@
+"""The rollout's decisions, row by row of their truth tables; and that every order of events ends whole."""
+
+from __future__ import annotations
+
+import pytest
+from modelberth.core.plan import Live
+from modelberth.core.rollout import (
+    Confirmation,
+    Counts,
+    Decision,
+    Do,
+    Lock,
+    Observed,
+    Progress,
+    State,
+    decide,
+    progress,
+)
+
+FROM, TO, SAME, FOREIGN = Live.FROM, Live.TO, Live.SAME, Live.FOREIGN
+WAITING, COMPLETE, FAILED = (Progress(state, str(state)) for state in State)
+
+
+def deployment(**changes) -> Counts:
+    whole = {"generation": 2, "observed_generation": 2, "replicas": 3}
+    pods = {"status_replicas": 3, "updated": 3, "ready": 3, "available": 3}
+    return Counts(kind="Deployment", **(whole | pods | changes))
+
+
+def stateful_set(**changes) -> Counts:
+    whole = {"generation": 2, "observed_generation": 2, "replicas": 3, "ready": 3, "updated": 3}
+    return Counts(kind="StatefulSet", **(whole | {"current_revision": "b", "update_revision": "b"} | changes))
+
+
+@pytest.mark.parametrize(
+    ("counts", "state"),
+    [
+        (deployment(), State.COMPLETE),
+        (deployment(observed_generation=1), State.WAITING),
+        (deployment(observed_generation=0), State.WAITING),
+        (deployment(deadline_exceeded=True), State.FAILED),
+        (deployment(deadline_exceeded=True, observed_generation=1), State.WAITING),
+        (deployment(updated=2), State.WAITING),
+        (deployment(status_replicas=4), State.WAITING),
+        (deployment(available=2), State.WAITING),
+        (deployment(replicas=0, status_replicas=0, updated=0, ready=0, available=0), State.COMPLETE),
+        (stateful_set(), State.COMPLETE),
+        (stateful_set(observed_generation=0), State.WAITING),
+        (stateful_set(observed_generation=1), State.WAITING),
+        (stateful_set(ready=2), State.WAITING),
+        (stateful_set(current_revision="a"), State.WAITING),
+        (stateful_set(current_revision="a", partition=2, updated=1), State.COMPLETE),
+        (stateful_set(current_revision="a", partition=2, updated=0), State.WAITING),
+    ],
+)
+def test_a_rollout_is_complete_when_kubectl_says_so(counts, state):
+    assert progress(counts).state is state
+
+
+def seen(**changes) -> Observed:
+    return Observed(**({"values": (FROM,), "progress": COMPLETE, "seconds_left": 60.0} | changes))
+
+
+def rolling(**changes) -> Observed:
+    return seen(**({"started": True, "lock": Lock.OURS} | changes))
+
+
+def confirming(*problems: str, **changes) -> Observed:
+    attempts = changes.pop("attempts", 1)
+    return rolling(values=(TO,), confirmation=Confirmation(problems, attempts), **changes)
+
+
+def backing(**changes) -> Observed:
+    return rolling(**({"decided": Decision.PUT_BACK} | changes))
+
+
+@pytest.mark.parametrize(
+    ("observed", "do"),
+    [
+        # nothing was changed yet
+        (seen(), Do.START),
+        (seen(values=(TO,)), Do.START),
+        (seen(values=(SAME,)), Do.START),
+        (seen(lock=Lock.OURS), Do.START),
+        (seen(progress=WAITING, seconds_left=0.0), Do.START),
+        (seen(ended="killed"), Do.REFUSE),
+        (seen(gone="deleted"), Do.REFUSE),
+        (seen(paused=True), Do.REFUSE),
+        (seen(lock=Lock.OTHERS), Do.REFUSE),
+        (seen(values=(FOREIGN,)), Do.REFUSE),
+        (seen(values=(FROM, FOREIGN)), Do.REFUSE),
+        # rolling out
+        (rolling(lock=Lock.FREE), Do.LOCK),
+        (rolling(), Do.PATCH),
+        (rolling(values=(TO, FROM)), Do.PATCH),
+        (rolling(values=(TO,), lock=Lock.FREE, progress=WAITING), Do.LOCK),
+        (rolling(values=(TO,), progress=WAITING), Do.WAIT),
+        (rolling(values=(TO,), progress=WAITING, seconds_left=0.0), Do.PUT_BACK),
+        (rolling(values=(TO,), progress=FAILED), Do.PUT_BACK),
+        (rolling(values=(TO,)), Do.CONFIRM),
+        (rolling(values=(SAME,)), Do.CONFIRM),
+        (rolling(values=(TO,), seconds_left=0.0), Do.CONFIRM),
+        (rolling(seconds_left=0.0), Do.PUT_BACK),
+        (rolling(lock=Lock.FREE, seconds_left=0.0), Do.PUT_BACK),
+        # something comes between
+        (rolling(ended="killed"), Do.PUT_BACK),
+        (rolling(gone="deleted"), Do.PUT_BACK),
+        (rolling(lock=Lock.OTHERS), Do.PUT_BACK),
+        (rolling(values=(FOREIGN,)), Do.PUT_BACK),
+        (rolling(patched=True), Do.PUT_BACK),
+        (rolling(values=(TO, FOREIGN)), Do.PUT_BACK),
+        # confirming
+        (confirming(), Do.KEEP),
+        (confirming(seconds_left=0.0), Do.KEEP),
+        (confirming("pod a: wrong"), Do.CONFIRM),
+        (confirming("pod a: wrong", attempts=3), Do.PUT_BACK),
+        (confirming("pod a: wrong", seconds_left=0.0), Do.PUT_BACK),
+        (confirming(ended="killed"), Do.PUT_BACK),
+        # kept: nothing turns it round any more
+        (rolling(values=(TO,), decided=Decision.KEEP), Do.UNLOCK),
+        (rolling(values=(TO,), decided=Decision.KEEP, ended="killed"), Do.UNLOCK),
+        (rolling(values=(FOREIGN,), decided=Decision.KEEP), Do.UNLOCK),
+        (rolling(values=(TO,), decided=Decision.KEEP, lock=Lock.FREE), Do.FINISH),
+        (rolling(values=(TO,), decided=Decision.KEEP, lock=Lock.OTHERS), Do.FINISH),
+        (rolling(decided=Decision.KEEP, gone="deleted"), Do.FINISH),
+        # putting back
+        (backing(values=(TO,)), Do.RESTORE),
+        (backing(values=(TO,), lock=Lock.FREE), Do.RESTORE),
+        (backing(values=(TO, FOREIGN)), Do.RESTORE),
+        (backing(values=(FROM,), progress=WAITING), Do.WAIT),
+        (backing(values=(FROM,), progress=FAILED), Do.WAIT),
+        (backing(values=(FROM,), progress=WAITING, was_complete=False), Do.UNLOCK),
+        (backing(values=(FROM,), progress=WAITING, seconds_left=0.0), Do.UNLOCK),
+        (backing(values=(FROM,)), Do.UNLOCK),
+        (backing(values=(SAME,)), Do.UNLOCK),
+        (backing(values=(FOREIGN,)), Do.UNLOCK),
+        (backing(values=(FROM,), lock=Lock.FREE), Do.FINISH),
+        (backing(values=(TO,), lock=Lock.OTHERS), Do.FINISH),
+        (backing(values=(TO,), gone="deleted"), Do.FINISH),
+        # the end
+        (rolling(finished=True, decided=Decision.KEEP), Do.DONE),
+        (backing(finished=True, values=(TO,)), Do.DONE),
+    ],
+)
+def test_the_next_step_follows_from_what_is_seen(observed, do):
+    assert decide(observed).do is do
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        seen(paused=True),
+        rolling(values=(TO,), progress=FAILED),
+        rolling(ended="killed"),
+        confirming("wrong", attempts=3),
+        rolling(values=(TO,), progress=WAITING),
+    ],
+)
+def test_what_stops_or_delays_a_rollout_has_a_reason(observed):
+    assert decide(observed).reason
+
+
+def test_zero_pods_complete_a_rollout_but_are_still_asked():
+    none = progress(deployment(replicas=0, status_replicas=0, updated=0, ready=0, available=0))
+    assert decide(rolling(values=(TO,), progress=none)).do is Do.CONFIRM
+    assert decide(confirming("0 of 1 new pods are ready", attempts=3, progress=none)).do is Do.PUT_BACK
