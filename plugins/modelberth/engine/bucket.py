@@ -12,8 +12,6 @@ from modelberth.core.location import Listed, Location, disagreements, lost
 from modelberth.core.manifest import LARGEST, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from modelberth.core.revision import Revision
     from modelberth.engine.stores import Store
 
@@ -45,8 +43,9 @@ def find_location(store: Store, revision: Revision, manifest: Manifest) -> Locat
     :raises Failure: There is none: what is missing or other than uploaded is named.
     """
     found: list[Failure] = []
-    for location in locations(store, revision):
+    for key in _location_keys(store, revision):
         try:
+            location = Location.parse(store.read(key, LARGEST) or b"")
             _refuse_disagreement(store, location, revision, manifest)
             _refuse_loss(store, location)
         except Failure as failure:
@@ -62,12 +61,10 @@ def find_location(store: Store, revision: Revision, manifest: Manifest) -> Locat
     raise (hopeful or found)[0]
 
 
-def locations(store: Store, revision: Revision) -> Iterator[Location]:
-    """Yield the revision's locations, those that cannot be one left out only when another is there."""
+def _location_keys(store: Store, revision: Revision) -> list[str]:
+    """Return the keys of the revision's locations, the newest upload's first."""
     prefix = layout.locations_prefix(store.url, revision.model, revision.digest)
-    for item in sorted(store.list(prefix), key=lambda item: item.key, reverse=True):
-        if data := store.read(item.key, LARGEST):
-            yield Location.parse(data)
+    return sorted((item.key for item in store.list(prefix)), reverse=True)
 
 
 def _refuse_disagreement(store: Store, location: Location, revision: Revision, manifest: Manifest) -> None:

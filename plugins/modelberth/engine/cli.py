@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,14 +21,19 @@ Command = Callable[[argparse.Namespace, Stop], Result]
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit with its code."""
-    arguments = _parser().parse_args()
+    """Run what the command line asks for, and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> ExitCode:
+    """Run the command that *words* are."""
+    arguments = _parser().parse_args(words)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     for noisy in ("boto3", "botocore", "google", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     stop = Stop()
     stop.on_signals()
-    sys.exit(ended(arguments.command, lambda: _run(arguments, stop)))
+    return ended(arguments.command, lambda: _run(arguments, stop))
 
 
 def _run(arguments: argparse.Namespace, stop: Stop) -> Result:

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelberth.core import layout
+from modelberth.core.choices import next_copy
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.paths import parents
 from modelberth.core.ready import Ready
@@ -230,7 +231,7 @@ class Staging:
         model.mkdir(exist_ok=True)
         while True:
             copies = claim.copies(self._root, self._revision)
-            snapshot = Snapshot(self._revision.digest, max((copy.copy for copy in copies), default=0) + 1)
+            snapshot = Snapshot(self._revision.digest, next_copy(copy.copy for copy in copies))
             target = model / str(snapshot)
             try:
                 staged.rename(target)

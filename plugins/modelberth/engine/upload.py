@@ -99,7 +99,8 @@ class _Upload:
         self._lock = threading.Lock()
         self._there = {item.key: item for item in store.list(layout.data_prefix(order.url, order.model, order.name))}
         self._refuse_strangers()
-        self._earlier = _earlier(store, order.model)
+        self._locations = _location_keys(store, order.model)
+        self._earlier = _earlier(store, order.model, self._locations)
         self._digested = self._digest_known_sizes()
 
     def _refuse_strangers(self) -> None:
@@ -138,14 +139,16 @@ class _Upload:
                 return None
             location = find_location(self._store, revision, manifest)
         except Failure as failure:
-            if failure.code in (ExitCode.NOT_FOUND, ExitCode.INCOMPLETE, ExitCode.MISMATCH):
-                return None
-            raise
+            if failure.code in (ExitCode.DENIED, ExitCode.UNREACHABLE):
+                raise
+            return None
         log.info("Revision %s: already uploaded as %s.", revision, location.upload)
         return location
 
     def complete(self) -> Location:
         """Bring every file into the bucket, then the manifest, then the location."""
+        if used := [key for key in self._locations if key.endswith(f"/{self._order.name}.json")]:
+            raise self._used(used[0])
         self._store.abandon_unfinished(layout.data_prefix(self._order.url, self._order.model, self._order.name))
         self._settle_digested()
         remaining = [file for file in self._found.files if file.path not in self._places]
@@ -332,12 +335,16 @@ def _sum(digesting: Digesting) -> str:
     return digesting.checksum.text()
 
 
-def _earlier(store: Store, model: str) -> _Earlier:
-    """Return what the newest revisions of the model hold, for the bytes that need not be sent again."""
+def _location_keys(store: Store, model: str) -> list[str]:
+    """Return the keys of all locations of the model, the newest upload's first."""
     keys = [item.key for item in store.list(layout.revisions_prefix(store.url, model)) if "/locations/" in item.key]
+    return sorted(keys, key=lambda key: key.rpartition("/")[2], reverse=True)
+
+
+def _earlier(store: Store, model: str, keys: list[str]) -> _Earlier:
+    """Return what the newest revisions of the model hold, for the bytes that need not be sent again."""
     places: dict[tuple[bytes, ...], Place] = {}
-    newest = sorted(keys, key=lambda key: key.rpartition("/")[2], reverse=True)
-    for key in newest[:_EARLIER]:
+    for key in keys[:_EARLIER]:
         places |= _held(store, model, key)
     return _Earlier(places, frozenset(place.size for place in places.values()))
 

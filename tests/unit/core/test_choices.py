@@ -1,0 +1,46 @@
+import pytest
+
+from modelberth.core.choices import Sending, next_copy, sending, to_return
+from modelberth.core.digest import Digest
+from modelberth.core.failure import ExitCode
+from modelberth.core.revision import Snapshot
+
+OURS = (3, "AAAA")
+
+
+def copies(*numbers):
+    return [Snapshot(Digest("0" * 64), number) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "expected"),
+    [
+        (OURS, False, Sending.KEEP),
+        (OURS, True, Sending.KEEP),
+        ((3, "BBBB"), False, Sending.REFUSE),
+        ((4, "AAAA"), True, Sending.REFUSE),
+        (None, True, Sending.COPY),
+        (None, False, Sending.SEND),
+    ],
+)
+def test_what_an_upload_does_with_a_file(there, known, expected):
+    assert sending(OURS, there, known=known) is expected
+
+
+@pytest.mark.parametrize(
+    ("ready", "damaged", "expected"),
+    [((), (), None), ((1, 2), (), 2), ((1, 2), (2,), 1), ((1,), (1,), None), ((1,), (2,), 1), ((2, 10), (), 10)],
+)
+def test_the_newest_undamaged_snapshot_is_returned(ready, damaged, expected):
+    assert to_return(copies(*ready), copies(*damaged)) == (copies(expected)[0] if expected else None)
+
+
+@pytest.mark.parametrize(("present", "expected"), [((), 1), ((1,), 2), ((1, 7), 8)])
+def test_the_next_copy_follows_all_that_are_there(present, expected):
+    assert next_copy(present) == expected
+
+
+@pytest.mark.parametrize("code", ExitCode)
+def test_only_codes_from_10_to_19_are_worth_retrying(code):
+    assert code.worth_retrying == (10 <= code < 20)
+    assert code.outcome == code.name.lower().replace("_", "-")
