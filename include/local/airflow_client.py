@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from problems import LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,7 @@ SETTLE = 2.0
 """Seconds between a gate's parking and an answer: an answer before the scheduler saw the parking fails the task."""
 
 
-class AirflowError(Exception):
+class AirflowError(LocalError):
     """Airflow did not do what was asked of it."""
 
 

@@ -25,8 +25,9 @@ import environment
 import lease
 import minilm
 import serving
-from airflow_client import Airflow, Run
-from kubernetes import client, config
+from airflow_client import Airflow, AirflowError, Run
+from asking import ask
+from kubernetes.client import ApiException
 from local_airflow import PROJECT, USERS, LocalAirflow, connections, signing_seed
 from problems import LocalError
 
@@ -124,7 +125,7 @@ class Stage:
         for time_ in ("first", "second"):
             admin.wait_finished(admin.trigger("refresh_models"))
             new = [run for run in admin.runs(DAG) if run not in before]
-            say(f"  the {time_} time: {len(new)} release proposed since it changed")
+            say(f"  after the {time_} time there are {len(new)} new releases")
         waiting = new or [run for run in before if admin.state(run) == "running"]
         if not waiting:
             raise LocalError(f"refresh_models proposed no release of {DAG}; see its log at {self.local.url}.")
@@ -134,7 +135,7 @@ class Stage:
         """See *run* through its gate to its good end."""
         admin, began = self.user("admin"), time.monotonic()
         say(f"Release: {self.local.url}/dags/{run.dag_id}/runs/{run.run_id}")
-        admin.wait_parked(run, GATE)
+        self.until_parked(run)
         parked = time.monotonic()
         self.approve(run)
         approved = time.monotonic()
@@ -145,6 +146,13 @@ class Stage:
         say(f"It is served: {seconds:.0f} s without the human, of which {parked - began:.0f} s up to the gate.")
         for task in ("bucket.upload", f"claim.{SERVICE}.sync", f"claim.{SERVICE}.verify"):
             say(f"  {task}: {brief(admin.result(run, task))}")
+
+    def until_parked(self, run: Run) -> None:
+        """Wait until the gate of *run* asks; say what went wrong when it does not."""
+        try:
+            self.user("admin").wait_parked(run, GATE)
+        except AirflowError as error:
+            raise LocalError(f"{error}\n{story(self.user('admin'), run)}") from error
 
     def approve(self, run: Run) -> None:
         """Get Alice's yes: from her, in the UI, with ``APPROVE=ui``; else through the API, as her."""
@@ -161,23 +169,14 @@ class Stage:
         """Return the digest of the revision that is served, or None."""
         try:
             return str(self.ask("/modelz")["revision"]).partition("@")[2]
-        except client.ApiException as error:
+        except ApiException as error:
             if error.status != 503:  # no pod is ready
                 raise
             return None
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """Return what the Service answers, by way of the API server."""
-        api = config.new_client_from_config(str(self.settings.kubeconfig))
-        return api.call_api(
-            f"/api/v1/namespaces/{NAMESPACE}/services/{SERVICE}:8000/proxy{path}",
-            "GET" if body is None else "POST",
-            header_params={"Accept": "application/json", "Content-Type": "application/json"},
-            body=body,
-            response_type="object",
-            auth_settings=["BearerToken"],
-            _return_http_data_only=True,
-        )
+        return ask(str(self.settings.kubeconfig), NAMESPACE, SERVICE, path, body)
 
     def airflow_help(self) -> str:
         """Return where the UI is and who may log in."""

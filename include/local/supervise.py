@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from problems import LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from capsule import Capsule
 
@@ -108,16 +108,19 @@ class Supervisor:
         """
         self.answering()
         self.reload()
+        alive = {state.name for state in self.states() if state.running}
         for part in parts:
+            if part.name in alive:
+                self.wait(part, alive)
+                continue
             state = self.state(part.name)
-            if not state.running:
-                if "died" in state.says:
-                    say(f"{part.name} {state.says}; starting it again. Last lines of {state.log}:\n{tail(state.log)}")
-                self.call("startProcess", part.name, False)
+            if "died" in state.says:
+                say(f"{part.name} {state.says}; starting it again. Last lines of {state.log}:\n{tail(state.log)}")
+            self.call("startProcess", part.name, False)
+            alive.add(part.name)
             began = time.monotonic()
-            self.wait(part)
-            if not state.running:
-                say(f"{part.name} is ready ({time.monotonic() - began:.1f} s)")
+            self.wait(part, alive)
+            say(f"{part.name} is ready ({time.monotonic() - began:.1f} s)")
 
     def answering(self, within: float = 15) -> None:
         """Wait until the supervisor itself answers."""
@@ -148,11 +151,14 @@ class Supervisor:
         for name in [*changed, *added]:
             self.call("addProcessGroup", name)
 
-    def wait(self, part: Part) -> None:
-        """Wait until a part is ready, watching all others meanwhile."""
+    def wait(self, part: Part, alive: Collection[str]) -> None:
+        """Wait until a part is ready.
+
+        :param alive: The parts that must not die meanwhile.
+        """
         deadline = time.monotonic() + part.within
         while True:
-            self.demand_all_alive()
+            self.demand(alive)
             command = self.capsule.enter(part.ready) if self.entered else list(part.ready)
             asked = subprocess.run(command, capture_output=True, text=True, check=False)
             if asked.returncode == 0:
@@ -165,12 +171,12 @@ class Supervisor:
                 )
             time.sleep(POLL)
 
-    def demand_all_alive(self) -> None:
-        """Raise when any part has died.
+    def demand(self, alive: Collection[str]) -> None:
+        """Raise when one of these parts has died.
 
         :raises PartDiedError: With the name, the exit code and the last lines of the log of each.
         """
-        dead = [state for state in self.states() if "died" in state.says]
+        dead = [state for state in self.states() if state.name in alive and not state.running]
         if dead:
             raise PartDiedError(
                 "\n".join(f"{part.name} {part.says}; last lines of {part.log}:\n{tail(part.log)}" for part in dead)
@@ -209,9 +215,15 @@ def state_of(info: Mapping[str, Any]) -> State:
     elif info["statename"] == "STOPPED":
         says = "is not started"
     else:
-        why = info["spawnerr"] or f"exit {info['exitstatus']}"
-        says = f"died ({why}) at {time.strftime('%H:%M:%S', time.localtime(info['stop']))}"
+        says = f"died ({how_it_ended(info)}) at {time.strftime('%H:%M:%S', time.localtime(info['stop']))}"
     return State(info["name"], running, says, Path(info["stdout_logfile"]))
+
+
+def how_it_ended(info: Mapping[str, Any]) -> str:
+    """Return why a process does not run: its exit code, that a signal ended it, or why it did not start."""
+    if info["statename"] != "EXITED":
+        return str(info["spawnerr"])
+    return "by a signal" if info["exitstatus"] == -1 else f"exit {info['exitstatus']}"
 
 
 def configuration(sock: Path, log: Path, parts: Sequence[Part]) -> str:
@@ -249,8 +261,14 @@ def section(log: Path, priority: int, part: Part) -> str:
 
 
 def quote(value: str) -> str:
-    """Return a value as supervisord's environment= reads it."""
-    return escape(shlex.quote(value)) if value else '""'
+    """Return a value as supervisord's environment= reads it: quoted, since a comma would end it; it knows no escapes.
+
+    :raises LocalError: The value holds both kinds of quotes.
+    """
+    mark = "'" if '"' in value else '"'
+    if mark in value:
+        raise LocalError(f"Cannot pass {value!r} to a part's environment: supervisord reads no value with both quotes.")
+    return escape(f"{mark}{value}{mark}")
 
 
 def escape(text: str) -> str:
