@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import demo
 import environment
 import lease
 from machine import host
@@ -47,6 +46,8 @@ def act(arguments: argparse.Namespace, settings: Settings) -> int:
             words = arguments.words
             return environment.run(settings, words[1:] if words[:1] == ["--"] else words)
         case "demo":
+            import demo  # the Kubernetes client takes two seconds, which up, down and status do not need
+
             demo.demo(settings)
     return 0
 
@@ -55,6 +56,8 @@ def status(settings: Settings) -> bool:
     """Print what runs and how to log in; say whether all of it does."""
     complete = environment.status(settings)
     if host(settings).states():
+        import demo
+
         print(demo.Stage(settings, demo.local_airflow(settings)).airflow_help())
     return complete
 

@@ -80,6 +80,9 @@ def serve(settings: Settings, namespace: str, image: str = "modelberth/server:lo
 
 def delete_namespace(settings: Settings, name: str) -> None:
     """Delete a serving namespace with its volume and everything on it."""
+    # Without pods that take their time to end, the namespace is gone at once; their controllers would make new ones.
+    workloads = "deployment,statefulset,pod"
+    kubectl(settings, "delete", workloads, "--all", f"--namespace={name}", "--grace-period=1", "--ignore-not-found")
     kubectl(settings, "delete", "namespace", name, "--ignore-not-found")
     kubectl(settings, "delete", "persistentvolume", volume_name(name), "--ignore-not-found")
     shutil.rmtree(settings.state / "volumes" / volume_name(name), ignore_errors=True)
