@@ -1,11 +1,13 @@
 """The Dags as the Dag processor reads them: no metadata database, no cluster, no bucket."""
 
+import runpy
 import shutil
 import subprocess
 import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -125,6 +127,11 @@ def test_a_broken_service_is_a_dag_that_says_so(dags, catalog):
     assert "approvers" in task.problems[0]
 
 
+def test_a_model_whose_namesake_service_is_broken_waits_for_it(dags, catalog):
+    add_service(catalog, "minilm", approvers=[])
+    assert "catalog-error" in dags()["release_minilm"].tags
+
+
 @pytest.mark.parametrize("name", ["Größe 1.yaml", "a b.yaml", "x" * 240 + ".yaml", "minilm.yml"])
 def test_a_file_whose_name_is_no_dag_id_breaks_no_other(dags, catalog, name):
     (catalog / "models" / name).write_text("source: 3\n")
@@ -150,7 +157,7 @@ def test_two_hundred_models_parse_within_their_bound(dags, catalog):
         (catalog / f"models/model-{number}.yaml").write_text(model)
     began = time.monotonic()
     assert len(dags()) == 202
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 4
 
 
 def test_the_dag_files_import_no_client_by_themselves():
@@ -195,12 +202,14 @@ def test_the_plugin_loader_loads_one_file_and_shadows_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("command", "warm"), [("scheduler", True), ("dag-processor", True), ("api-server", False), ("tasks", False)]
 )
-def test_only_what_forks_imports_the_pod_operator_early(command, warm):
-    code = f"import sys; sys.argv = ['airflow', {command!r}]; import modelberth_plugin; print('{POD}' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT / "plugins", capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == str(warm)
+def test_only_what_forks_imports_the_pod_operator_early(command, warm, monkeypatch):
+    asked = []
+    slow = ModuleType(POD)
+    slow.__getattr__ = asked.append
+    monkeypatch.setitem(sys.modules, POD, slow)
+    monkeypatch.setattr(sys, "argv", ["airflow", command])
+    runpy.run_path(str(PROJECT / "plugins/modelberth_plugin.py"))
+    assert bool(asked) is warm
 
 
 POD = "airflow.providers.cncf.kubernetes.operators.pod"

@@ -109,7 +109,7 @@ class ModelPodOperator(KubernetesPodOperator):
         """Start the pod and wait for it without a worker; ``trigger_reentry`` goes on from there."""
         with refusals_are_final():
             self._connect(context)
-            self._specify(self.basis())
+            self.specify(self.basis())
         super().execute(context)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ class ModelPodOperator(KubernetesPodOperator):
         self.damage: DamageRecord = damage_record(self.config, (self.service.namespace, self.service.claim))
         self.kubernetes_conn_id = self.service.connection
 
-    def _specify(self, basis: dict[str, Any]) -> None:
+    def specify(self, basis: dict[str, Any]) -> None:
         """Fill in the pod that KubernetesPodOperator builds."""
         service, read_only = self.service, not self.writes_claim
         self.name = f"{self.step}-{self.model}"

@@ -69,8 +69,8 @@ class CompareSourcesOperator(BaseOperator):
         if isinstance(seen, str):
             self.log.error("%s", seen)
         else:
-            verb = "proposed" if seen.decision.propose else "not proposed"
-            self.log.info("%s at source version %s: %s, %s.", seen.model, seen.version, verb, seen.decision.reason)
+            verb = "propose" if seen.decision.propose else "leave"
+            self.log.info("%s: %s source version %s: %s", seen.model, verb, seen.version, seen.decision.reason)
 
 
 class ReportProblemsOperator(BaseOperator):

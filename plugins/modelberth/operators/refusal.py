@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from modelberth.catalog import CatalogError
 from modelberth.core.failure import Failure
 from modelberth.core.plan import PlanRefusedError
+from modelberth.kubernetes.client import ClusterRefusedError
 from modelberth.receipts import EvidenceConflictError, EvidenceForgedError, EvidenceMissingError, StoreError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _FINAL = (
     AirflowNotFoundException,  # a connection that is not there
     CatalogError,
+    ClusterRefusedError,
     EvidenceConflictError,
     EvidenceForgedError,
     EvidenceMissingError,

@@ -24,8 +24,12 @@ class VerifyModelOperator(ModelPodOperator):
 
     def command(self, basis: dict[str, Any]) -> list[str]:
         """Return the arguments of ``modelberth verify``."""
-        self.affinity = _rather_not_on(basis["node"])
         return ["verify", CLAIM, "--revision", basis["revision"], "--snapshot", basis["snapshot"]]
+
+    def specify(self, basis: dict[str, Any]) -> None:
+        """Fill in the pod, and where it would rather not run."""
+        super().specify(basis)
+        self.affinity = _rather_not_on(basis["node"])
 
 
 def _rather_not_on(node: str) -> k8s.V1Affinity:

@@ -132,7 +132,7 @@ def test_targets_are_the_services_that_bind_the_model_in_file_name_order(root):
     ("key", "value", "said"),
     [
         ("source", GONE, "minilm.yaml: source: the key 'source' is missing"),
-        ("source", "dir", "line 1: source: Input should be a valid dictionary or instance of DirectorySource"),
+        ("source", "dir", "line 1: source: expected a mapping with the keys type, path; got 'dir'"),
         ("source.type", "ftp", "line 2: source.type: Input should be 'directory'; got 'ftp'"),
         ("source.path", GONE, "line 1: source.path: the key 'path' is missing"),
         ("source.path", "", "source.path: String should have at least 1 character; got ''"),
@@ -195,7 +195,7 @@ def test_a_wrong_model_file_is_refused(root, key, value, said):
         ("confirm.smoke.json_path", "$..x", "confirm.smoke.json_path: expected keys and indexes joined by '.'"),
         ("confirm.smoke.json", 1, "confirm.smoke.json: unknown key 'json'; expected one of: path, body, status"),
         ("approvers", [], "approvers: List should have at least 1 item"),
-        ("approvers", ["alice"], "approvers[0]: Input should be a valid dictionary"),
+        ("approvers", ["alice"], "approvers[0]: expected a mapping with the keys id, name; got 'alice'"),
         ("approvers", SERVICE["approvers"] * 2, "approvers name alice more than once"),
         ("approvers.0.id", "", "approvers[0].id: String should have at least 1 character"),
         ("ready_within", "120", "ready_within: Input should be a valid integer; got '120'"),

@@ -1,0 +1,58 @@
+"""What was found damaged on a claim: signed, once, and about nothing else."""
+
+import pytest
+
+from modelberth.catalog import load
+from modelberth.core.revision import Revision, Snapshot
+from modelberth.receipts import EvidenceForgedError
+from modelberth.receipts.damage import damage_record
+
+REVISION = Revision.parse(f"minilm@sha256:{'ab' * 32}")
+FIRST, SECOND, TENTH = (Snapshot(REVISION.digest, copy) for copy in (1, 2, 10))
+
+
+@pytest.fixture
+def damage(objects, catalog):
+    """The record of model minilm on claim serving/models."""
+    return damage_record(load().model("minilm"), ("serving", "models"))
+
+
+def test_nothing_is_damaged_at_first(damage):
+    assert damage.of(REVISION) == []
+
+
+def test_what_was_found_is_known_by_copy(damage):
+    for snapshot in (TENTH, FIRST, SECOND):
+        damage.add(snapshot, "verify of release r", ["bad"])
+    assert damage.of(REVISION) == [FIRST, SECOND, TENTH]
+
+
+def test_the_first_finding_stands(damage, objects):
+    damage.add(FIRST, "verify of release r", ["bad"])
+    before = dict(objects)
+    damage.add(FIRST, "check of release s", ["worse"])
+    assert objects == before
+
+
+def test_a_note_has_its_place_by_claim_and_model(damage, objects):
+    damage.add(FIRST, "verify", [])
+    assert list(objects) == [f"receipts/inventory/serving-models/damaged/minilm/{FIRST}.json"]
+
+
+@pytest.mark.parametrize(
+    "forge", [lambda data: data.replace(b"serving", b"staging"), lambda data: b"{}", lambda _: b""]
+)
+def test_a_note_that_is_not_ours_is_not_believed(damage, objects, forge):
+    damage.add(FIRST, "verify", [])
+    (key,) = objects
+    objects[key] = forge(objects[key])
+    with pytest.raises(EvidenceForgedError):
+        damage.of(REVISION)
+
+
+def test_a_note_that_was_copied_is_not_believed(damage, objects):
+    damage.add(FIRST, "verify", [])
+    (key,) = objects
+    objects[key.replace(f"{FIRST}", f"{SECOND}")] = objects[key]
+    with pytest.raises(EvidenceForgedError, match="was copied there"):
+        damage.of(REVISION)
