@@ -72,7 +72,9 @@ def release(model: str, targets: Sequence[Service]) -> DAG:
         doc_md=DOC.format(model=model, targets=names),
     ) as dag:
         with TaskGroup("bucket") as bucket:
-            ResolveModelOperator(task_id="resolve", model=model) >> UploadModelOperator(task_id="upload", model=model)
+            # Once more is for a blip; what stays down is said now, and refresh proposes it again later.
+            resolve = ResolveModelOperator(task_id="resolve", model=model, retries=1)
+            resolve >> UploadModelOperator(task_id="upload", model=model)
         with TaskGroup("claim") as claim:
             for target in targets:
                 stage(model, target.name)

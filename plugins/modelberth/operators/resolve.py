@@ -77,7 +77,7 @@ class ResolveModelOperator(BaseOperator):
             requested_by = context["dag_run"].triggering_user_name
             digest = release_evidence(model, release_id).write("resolve", {**known, "requested_by": requested_by})
             ledger(model).record("proposed", release_id, source_version=str(version.name))
-            return {"source_version": str(version.name), "receipt": str(digest)}
+            return {"release_id": release_id, "source_version": str(version.name), "receipt": str(digest)}
 
     def _refusal(
         self, context: Context, version: SourceVersion | None, findings: dict[str, list[Finding]], model: Model
