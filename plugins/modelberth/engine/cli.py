@@ -66,11 +66,13 @@ def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
 
 
 def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
+    from modelberth.engine.pace import rate
     from modelberth.engine.sync import Order, sync
 
     url, revision = BucketUrl.parse(arguments.bucket), _value(Revision.parse, arguments.revision)
     damaged = frozenset(_value(Snapshot.parse, text) for text in arguments.damaged)
-    return sync(Order(url, arguments.root, revision, damaged), stop)
+    limit = rate(arguments.bandwidth_limit) if arguments.bandwidth_limit else None
+    return sync(Order(url, arguments.root, revision, damaged, arguments.concurrency, limit), stop)
 
 
 def _verify(arguments: argparse.Namespace, stop: Stop) -> Result:
@@ -132,6 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--damaged", metavar="SNAPSHOT", action="append", default=[], help="a snapshot that a verify found damaged"
     )
+    command.add_argument("--concurrency", metavar="N", type=int, default=0, help="requests at once; each takes 8 MiB")
+    command.add_argument("--bandwidth-limit", metavar="RATE", help="bytes a second at most: 100MiB")
     command.set_defaults(run=_sync)
 
     command = commands.add_parser("verify", help="read every byte of a snapshot again")

@@ -12,11 +12,11 @@ from modelberth.core.choices import to_return
 from modelberth.core.chunks import Run, runs
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.ready import Rehash, Stats, stats_digest
-from modelberth.core.revision import Revision, Snapshot
 from modelberth.engine import claim, filesystem, proof
 from modelberth.engine.bucket import find_location, read_manifest
 from modelberth.engine.hashing import chunk_hasher
 from modelberth.engine.lock import Lock
+from modelberth.engine.pace import Pace
 from modelberth.engine.report import Progress, Result
 from modelberth.engine.staging import Staging
 from modelberth.engine.stores import Store, open_store
@@ -24,12 +24,13 @@ from modelberth.engine.transport import Again, Fill, Transport, since
 from modelberth.engine.workers import default_streams, for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Location, Place
-    from modelberth.core.manifest import Entry, Manifest
+    from modelberth.core.manifest import Entry
+    from modelberth.core.revision import Revision, Snapshot
     from modelberth.engine.claim import Published
     from modelberth.engine.stopping import Stop
 
@@ -40,12 +41,18 @@ CHUNKS_PER_GET = 4
 
 @dataclass(frozen=True)
 class Order:
-    """What a sync is asked for."""
+    """What a sync is asked for.
+
+    :param streams: How many requests at once, 0 for as many as suit this machine.
+    :param rate: Bytes a second at most, None for no limit.
+    """
 
     url: BucketUrl
     root: Path
     revision: Revision
     damaged: frozenset[Snapshot] = frozenset()
+    streams: int = 0
+    rate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[tuple[Published, Stat
             if found := _undamaged(root, order, stop):
                 return found, Moved()  # the writer that was waited for had the same to do
             staging = Staging(root, order.revision, manifest)
-            moved = _filled(staging, _Fetch(store, location, manifest, staging, stop))
+            moved = _filled(staging, _Fetch(store, location, staging, order, stop))
             published = _published(staging, root, order)
     return (published, published.ready.stats), moved
 
@@ -148,14 +155,16 @@ def _published(staging: Staging, root: Path, order: Order) -> Published:
 class _Fetch:
     """Fetches chunks into a staging directory."""
 
-    def __init__(self, store: Store, location: Location, manifest: Manifest, staging: Staging, stop: Stop) -> None:
+    def __init__(self, store: Store, location: Location, staging: Staging, order: Order, stop: Stop) -> None:
         self._store = store
         self._places = {place.path: place for place in location.files}
-        self._manifest = manifest
+        self._manifest = staging.manifest
         self._staging = staging
         self._stop = stop
         self._transport = Transport(stop)
-        self._hasher = chunk_hasher(manifest.chunk_digest)
+        self._hasher = chunk_hasher(staging.manifest.chunk_digest)
+        self._streams = order.streams or default_streams()
+        self._pace = Pace(order.rate, stop)
         self._buffers = proof.Buffers()
         self.progress = Progress("fetched", 0)
 
@@ -167,7 +176,7 @@ class _Fetch:
             if not chunks:
                 self._staging.create_empty(number)
         with self.progress.shown():
-            for_each(self._run, _tasks(missing), self._stop, default_streams())
+            for_each(self._run, _tasks(missing), self._stop, self._streams)
 
     def _run(self, task: tuple[int, Run]) -> None:
         number, run = task
@@ -184,6 +193,7 @@ class _Fetch:
         """Receive a chunk and compare its digest before any of it reaches a file."""
         span, hasher = entry.span(index), self._hasher()
         view = self._buffers.chunk[: span.length]
+        self._pace.take(span.length)
         fill(view, hasher.update)
         if hasher.digest() != entry.chunks[index]:
             raise Again(_mismatch(entry, index, place, hasher.digest()))
@@ -206,11 +216,3 @@ def _mismatch(entry: Entry, index: int, place: Place, got: bytes) -> Failure:
         f"expected {entry.chunks[index].hex()[:16]}..., got {got.hex()[:16]}.... The snapshot was not published. "
         "It came so three times: the object in the bucket is damaged, upload the model again.",
     )
-
-
-def damaged_snapshots(texts: Iterable[str]) -> frozenset[Snapshot]:
-    """Return the snapshots that *texts* name.
-
-    :raises ValueError: One of them names none.
-    """
-    return frozenset(map(Snapshot.parse, texts))

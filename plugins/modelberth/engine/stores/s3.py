@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import boto3  # type: ignore[import-untyped]
-from botocore import UNSIGNED  # type: ignore[import-untyped]
 from botocore.auth import S3SigV4Auth  # type: ignore[import-untyped]
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
@@ -48,17 +47,14 @@ class S3Store:
         # botocore itself reads only AWS_DEFAULT_REGION; pods and the SDKs for other languages have AWS_REGION.
         self._region = os.environ.get("AWS_REGION") or self._session.region_name or "us-east-1"
         self.client = self._session.client("s3", region_name=self._region, config=_config())
-        self._base = self._base_url()
         with self.translated(""):
+            self._base = self._base_url()
             # A write into a bucket that does not exist creates it on some servers: ask first.
             self.client.list_objects_v2(Bucket=url.bucket, Prefix=url.key(""), MaxKeys=1)
 
     def _base_url(self) -> str:
         """Return what the URL of every object begins with: the client knows path style, endpoints and regions."""
-        unsigned = self._session.client(
-            "s3", region_name=self._region, config=_config().merge(Config(signature_version=UNSIGNED))
-        )
-        url = unsigned.generate_presigned_url("get_object", Params={"Bucket": self.url.bucket, "Key": "k"})
+        url = self.client.generate_presigned_url("get_object", Params={"Bucket": self.url.bucket, "Key": "k"})
         return str(url).partition("?")[0].removesuffix("k")
 
     def list(self, prefix: str) -> Iterator[Stored]:
