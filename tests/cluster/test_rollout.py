@@ -213,6 +213,16 @@ def test_what_was_kept_is_not_put_back_by_a_later_end(stand, release):
     assert stand.bound(one.name) == one.to
 
 
+def test_an_approval_that_is_taken_away_half_way_puts_it_back(stand, release):
+    one = release("unready", ready_within=300).ready()
+    drive(one.rollout(), until=patched(one))
+    key = f"receipts/{one.name}/{one.plan.release_id}/06-approve.json"
+    stand.s3.delete_object(Bucket=stand.bucket, Key=key)
+    stop = drive(one.rollout())
+    assert_put_back(one, stop)
+    assert "not approved" in stop.reason
+
+
 def test_an_api_server_that_does_not_answer_is_neither_success_nor_failure(stand, release, monkeypatch):
     monkeypatch.setattr(doing, "PATIENCE", 1.0)
     one = release(replicas=0, connection="test_nowhere").ready()

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from modelberth.core import canonical
+from modelberth.core import canonical, strict
 from modelberth.core.digest import Digest
-from modelberth.core.revision import Revision, Snapshot
+from modelberth.core.revision import Revision, Snapshot  # noqa: TC001  (strict asks for the fields' types)
 
 SCHEMA = 1
 
@@ -179,17 +179,8 @@ class Plan:
 
     def document(self) -> Document:
         """Return the plan as plain JSON types."""
-        return {
-            "schema": SCHEMA,
-            "model": self.model,
-            "release_id": self.release_id,
-            "revision": str(self.revision),
-            "source_version": self.source_version,
-            "files": self.files,
-            "bytes": self.bytes,
-            "approvers": [{"id": one.id, "name": one.name} for one in self.approvers],
-            "targets": [_target_document(target) for target in self.targets],
-        }
+        document: Document = strict.dump(self)
+        return {"schema": SCHEMA, **document}
 
 
 def parse(document: object) -> Plan:
@@ -200,147 +191,18 @@ def parse(document: object) -> Plan:
     :raises PlanRefusedError: Another schema, a missing or unknown key, or a value of another type.
     """
     schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA or isinstance(schema, bool):
+    if not isinstance(document, dict) or type(schema) is not int or schema != SCHEMA:
         raise PlanRefusedError(
             f"Plan refused: expected schema {SCHEMA}, got {schema!r}. "
             "It was made by another version of Modelberth: start a new release."
         )
     try:
-        return _plan(document)
-    except PlanRefusedError:
-        raise
+        plan = strict.load(Plan, {key: value for key, value in document.items() if key != "schema"}, "plan")
     except ValueError as error:
         raise PlanRefusedError(f"Plan refused: {error}") from error
-
-
-_TEXT, _NUMBER = (str,), (int,)
-_MAYBE_TEXT, _MAYBE_NUMBER = (str, type(None)), (int, type(None))
-
-
-def _plan(document: object) -> Plan:
-    found = _take(
-        document,
-        "plan",
-        schema=_NUMBER,
-        model=_TEXT,
-        release_id=_TEXT,
-        revision=_TEXT,
-        source_version=_MAYBE_TEXT,
-        files=_NUMBER,
-        bytes=_NUMBER,
-        approvers=(list,),
-        targets=(list,),
-    )
-    del found["schema"]
-    found["revision"] = Revision.parse(found["revision"])
-    if found["revision"].model != found["model"]:
-        raise PlanRefusedError(f"Plan refused: model {found['model']!r} but revision {found['revision']}.")
-    found["approvers"] = tuple(
-        Approver(**_take(one, "approvers", id=_TEXT, name=_TEXT)) for one in _filled(found["approvers"], "approvers")
-    )
-    found["targets"] = tuple(_target(one) for one in _filled(found["targets"], "targets"))
-    return Plan(**found)
-
-
-def _target(document: object) -> Target:
-    found = _take(
-        document,
-        "targets",
-        service=_TEXT,
-        connection=_TEXT,
-        namespace=_TEXT,
-        claim=_TEXT,
-        workload=(dict,),
-        replicas=_NUMBER,
-        strategy=(dict,),
-        snapshot=_TEXT,
-        bindings=(list,),
-        revision_from=_MAYBE_TEXT,
-        ready_within=_NUMBER,
-        confirm=(dict,),
-        difference=(dict, type(None)),
-    )
-    found["workload"] = Workload(**_take(found["workload"], "workload", kind=_TEXT, name=_TEXT, uid=_TEXT))
-    found["snapshot"] = Snapshot.parse(found["snapshot"])
-    found["bindings"] = tuple(_binding(one) for one in _filled(found["bindings"], "bindings"))
-    found["confirm"] = _confirm(found["confirm"])
-    if found["difference"] is not None:
-        numbers = dict.fromkeys(("added", "changed", "removed", "bytes"), _NUMBER)
-        found["difference"] = Difference(**_take(found["difference"], "difference", live=_MAYBE_TEXT, **numbers))
-    return Target(**found)
-
-
-def _binding(document: object) -> Binding:
-    found = _take(document, "bindings", **{"container": _TEXT, "variable": _TEXT, "from": _MAYBE_TEXT, "to": _TEXT})
-    return Binding(found["container"], found["variable"], found["from"], found["to"])
-
-
-def _confirm(document: object) -> Confirm:
-    found = _take(document, "confirm", level=_TEXT, port=_MAYBE_NUMBER, report=_MAYBE_TEXT, smoke=(dict, type(None)))
-    if found["level"] not in LEVELS:
-        raise PlanRefusedError(f"Plan refused: confirm.level {found['level']!r}; expected {', '.join(LEVELS)}.")
-    if found["smoke"] is not None:
-        found["smoke"] = Smoke(
-            **_take(found["smoke"], "smoke", path=_TEXT, body=(object,), status=_NUMBER, json_path=_MAYBE_TEXT)
-        )
-    return Confirm(**found)
-
-
-def _take(document: object, what: str, **kinds: tuple[type, ...]) -> Document:
-    """Return *document* if it has exactly the keys of *kinds*, each with a value of such a type."""
-    if not isinstance(document, dict):
-        raise PlanRefusedError(f"Plan refused: {what} is {type(document).__name__}; expected an object.")
-    if document.keys() != kinds.keys():
-        odd = ", ".join(sorted(str(key) for key in document.keys() ^ kinds.keys()))
-        raise PlanRefusedError(f"Plan refused: {what} has missing or unknown keys: {odd}.")
-    for key, allowed in kinds.items():
-        value = document[key]
-        if not isinstance(value, allowed) or (isinstance(value, bool) and object not in allowed):
-            raise PlanRefusedError(f"Plan refused: {what}.{key} is {value!r}.")
-    return dict(document)
-
-
-def _filled(things: list[object], what: str) -> list[object]:
-    if not things:
-        raise PlanRefusedError(f"Plan refused: {what} is empty.")
-    return things
-
-
-def _target_document(target: Target) -> Document:
-    difference, workload = target.difference, target.workload
-    return {
-        "service": target.service,
-        "connection": target.connection,
-        "namespace": target.namespace,
-        "claim": target.claim,
-        "workload": {"kind": workload.kind, "name": workload.name, "uid": workload.uid},
-        "replicas": target.replicas,
-        "strategy": target.strategy,
-        "snapshot": str(target.snapshot),
-        "bindings": [
-            {"container": one.container, "variable": one.variable, "from": one.from_, "to": one.to}
-            for one in target.bindings
-        ],
-        "revision_from": target.revision_from,
-        "ready_within": target.ready_within,
-        "confirm": _confirm_document(target.confirm),
-        "difference": difference
-        and {
-            "live": difference.live,
-            "added": difference.added,
-            "changed": difference.changed,
-            "removed": difference.removed,
-            "bytes": difference.bytes,
-        },
-    }
-
-
-def _confirm_document(confirm: Confirm) -> Document:
-    smoke = confirm.smoke
-    return {
-        "level": confirm.level,
-        "port": confirm.port,
-        "report": confirm.report,
-        "smoke": smoke
-        and {"path": smoke.path, "body": smoke.body, "status": smoke.status, "json_path": smoke.json_path},
-    }
+    if plan.revision.model != plan.model:
+        raise PlanRefusedError(f"Plan refused: model {plan.model!r} but revision {plan.revision}.")
+    levels = {target.confirm.level for target in plan.targets}
+    if levels - set(LEVELS):
+        raise PlanRefusedError(f"Plan refused: confirm levels {sorted(levels)}; expected {', '.join(LEVELS)}.")
+    return plan

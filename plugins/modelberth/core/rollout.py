@@ -20,98 +20,10 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from modelberth.core.plan import Live
+from modelberth.core.progress import Progress, State
 
 ENOUGH_ATTEMPTS = 3
 """A pod that answers wrongly is asked again: a server may be ready a moment before it is right. Not for ever."""
-
-
-class State(StrEnum):
-    """How far Kubernetes is with what the workload asks for."""
-
-    WAITING = "waiting"
-    COMPLETE = "complete"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A state and what there is to say about it."""
-
-    state: State
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """What a workload's spec and status say, named as Kubernetes names them."""
-
-    kind: str
-    generation: int
-    observed_generation: int
-    replicas: int
-    status_replicas: int = 0
-    updated: int = 0
-    ready: int = 0
-    available: int = 0
-    deadline_exceeded: bool = False
-    partition: int | None = None
-    current_revision: str = ""
-    update_revision: str = ""
-
-
-def progress(counts: Counts) -> Progress:
-    """Return how far a rollout is, by the rule of ``kubectl rollout status``.
-
-    Deployment, first row that holds                 | state
-    -------------------------------------------------+---------
-    generation > observedGeneration                  | waiting
-    Progressing says ProgressDeadlineExceeded        | failed
-    updated < replicas                               | waiting
-    status.replicas > updated (old pods remain)      | waiting
-    available < updated                              | waiting
-    else                                             | complete
-
-    StatefulSet, first row that holds                | state
-    -------------------------------------------------+---------
-    observedGeneration 0 or < generation             | waiting
-    ready < replicas                                 | waiting
-    partition, and updated < replicas - partition    | waiting
-    partition                                        | complete
-    updateRevision != currentRevision                | waiting
-    else                                             | complete
-    """
-    if counts.observed_generation == 0 or counts.generation > counts.observed_generation:
-        return Progress(State.WAITING, "the controller has not seen the change yet")
-    rule = _deployment if counts.kind == "Deployment" else _stateful_set
-    return rule(counts)
-
-
-def _deployment(counts: Counts) -> Progress:
-    if counts.deadline_exceeded:
-        return Progress(
-            State.FAILED,
-            f"it exceeded its progress deadline: {counts.available} of {counts.replicas} updated pods available",
-        )
-    if counts.updated < counts.replicas:
-        return Progress(State.WAITING, f"{counts.updated} of {counts.replicas} pods updated")
-    if counts.status_replicas > counts.updated:
-        return Progress(State.WAITING, f"{counts.status_replicas - counts.updated} old pods are still there")
-    if counts.available < counts.updated:
-        return Progress(State.WAITING, f"{counts.available} of {counts.updated} updated pods available")
-    return Progress(State.COMPLETE)
-
-
-def _stateful_set(counts: Counts) -> Progress:
-    if counts.ready < counts.replicas:
-        return Progress(State.WAITING, f"{counts.ready} of {counts.replicas} pods ready")
-    if counts.partition:
-        wanted = counts.replicas - counts.partition
-        if counts.updated < wanted:
-            return Progress(State.WAITING, f"{counts.updated} of {wanted} pods beyond the partition updated")
-        return Progress(State.COMPLETE)
-    if counts.update_revision != counts.current_revision:
-        return Progress(State.WAITING, f"{counts.updated} of {counts.replicas} pods updated")
-    return Progress(State.COMPLETE)
 
 
 class Lock(Enum):

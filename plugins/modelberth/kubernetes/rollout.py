@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import approval, rollout
+from modelberth.core import rollout
 from modelberth.core.ledger import LIVE, LOST, PUT_BACK
-from modelberth.core.plan import Live, Plan, PlanRefusedError, Target, parse
-from modelberth.core.rollout import Action, Confirmation, Decision, Do, Lock, Observed, Progress, State
+from modelberth.core.plan import Live, Plan, PlanRefusedError, Target
+from modelberth.core.progress import Progress, State
+from modelberth.core.progress import progress as progress_of
+from modelberth.core.rollout import Action, Confirmation, Decision, Do, Lock, Observed
 from modelberth.kubernetes import patch, workload
 from modelberth.kubernetes.client import (
     Cluster,
@@ -31,22 +33,20 @@ from modelberth.kubernetes.client import (
 from modelberth.kubernetes.confirm import Shown, confirm
 from modelberth.kubernetes.pods import newest_pods, trouble
 from modelberth.receipts import (
-    Evidence,
     EvidenceConflictError,
     EvidenceForgedError,
     EvidenceMissingError,
     StoreError,
     StoreUnreachableError,
-    evidence_at,
-    ledger_at,
 )
+from modelberth.receipts.proof import Proof, RolloutRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-PAUSE = 2.0
+PAUSE = 1.0
 """Seconds between looks."""
 
 PATIENCE = 180.0
@@ -59,10 +59,6 @@ Document = dict[str, Any]
 
 REFUSED, UNREACHABLE = "refused", "unreachable"
 """How a rollout may stop beside the outcomes: before it changed anything, and for another process to go on."""
-
-
-class RolloutRefusedError(Exception):
-    """The evidence does not allow this rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +84,13 @@ class Rollout:
     """
 
     def __init__(self, *, model: str, release_id: str, service: str, receipts: tuple[str, str]) -> None:
-        self.model, self.release_id, self.service = model, release_id, service
-        self._receipts = receipts
+        self._proof = Proof(model, release_id, service, receipts)
         self._one_at_a_time = threading.Lock()
         self._ended: str | None = None
         self._patched = False
         self._confirmation: Confirmation | None = None
         self._shown = Shown()
-        self._records: dict[str, Document] = {}
-        self._finished_holders: set[str] = set()
+        self._undecided = False
         self._collisions = 0
         self._silent_since: float | None = None
 
@@ -124,7 +118,7 @@ class Rollout:
         if action.do is Do.REFUSE:
             return Step(Stop(REFUSED, f"{self.target} was not changed: {action.reason}."))
         if action.do is Do.DONE:
-            outcome = self._records["outcome"]
+            outcome = self._proof.record("outcome") or {}
             return Step(Stop(outcome["result"], outcome["reason"]))
         if action.do is Do.WAIT:
             return Step(pause=PAUSE)
@@ -149,7 +143,7 @@ class Rollout:
     def _doing(self) -> dict[Do, Callable[[Action, Document], None]]:
         return {
             Do.START: self._start,
-            Do.LOCK: lambda _, document: self._patch(patch.take_lock(document, self.release_id)),
+            Do.LOCK: lambda _, document: self._patch(patch.take_lock(document, self.plan.release_id)),
             Do.PATCH: lambda _, document: self._patch(patch.bring(document, self.plan, self.target)),
             Do.CONFIRM: self._confirm,
             Do.KEEP: lambda _, __: self._decide(Decision.KEEP, "all pods confirmed"),
@@ -161,68 +155,43 @@ class Rollout:
 
     # What is known
 
-    @cached_property
-    def evidence(self) -> Evidence:
-        """The receipts of the release."""
-        return evidence_at(*self._receipts, self.model, self.release_id)
-
-    @cached_property
+    @property
     def plan(self) -> Plan:
-        """The plan that was approved, proven anew in every process.
+        """The plan, which is approved."""
+        return self._proof.plan
 
-        :raises RolloutRefusedError: There is no valid approval of this plan.
-        """
-        receipt = self.evidence.read("plan")
-        plan = parse(receipt["plan"])
-        problems = approval.problems(self.evidence.read("approve"), plan)
-        if receipt.get("plan_digest") != str(plan.digest):
-            problems.append(f"the plan's receipt says digest {receipt.get('plan_digest')}, its plan has {plan.digest}")
-        if (plan.model, plan.release_id) != (self.model, self.release_id):
-            problems.append(f"the plan is of release {plan.release_id} of {plan.model}")
-        if problems:
-            raise RolloutRefusedError(
-                f"Release {self.release_id} of {self.model} is not approved: {'; '.join(problems)}. "
-                "Start a new release."
-            )
-        return plan
-
-    @cached_property
+    @property
     def target(self) -> Target:
         """The target as the plan has it."""
-        return self.plan.target(self.service)
+        return self._proof.target
 
     @cached_property
     def _cluster(self) -> Cluster:
         return Cluster(self.target.connection)
 
+    @property
+    def _path(self) -> str:
+        return workload_path(self.target.namespace, self.target.workload.kind, self.target.workload.name)
+
     def _look(self) -> Document | None:
-        kind, name = self.target.workload.kind, self.target.workload.name
         try:
-            return self._cluster.get(workload_path(self.target.namespace, kind, name))
+            return self._cluster.get(self._path)
         except ObjectMissingError:
             return None
 
-    def _record(self, step: str) -> Document | None:
-        """Return a record; once it exists it never changes."""
-        if step not in self._records:
-            found = self.evidence.find(step, self.service)
-            if found is None:
-                return None
-            self._records[step] = found
-        return self._records[step]
-
     def _observe(self, document: Document | None) -> Observed:
-        started = self._record("started")
-        decided = started and self._record("decided")
-        finished = decided and self._record("outcome")
+        started = self._proof.record("started")
+        decided = started and self._proof.record("decided")
+        finished = decided and self._proof.record("outcome")
         gone = self._gone(document)
         known: Document = {} if gone or document is None else self._observe_workload(document)
         clock = decided or started
+        self._undecided = bool(started) and not decided
         return Observed(
             started=bool(started),
             decided=Decision(decided["decision"]) if decided else None,
             finished=bool(finished),
-            ended=self._ended,
+            ended=self._ended or self._proof.doubt,
             gone=gone,
             was_complete=bool(started and started["complete"]),
             seconds_left=self._seconds_left(clock["at"]) if clock else 0.0,
@@ -232,7 +201,7 @@ class Rollout:
     def _observe_workload(self, document: Document) -> Document:
         values = workload.live_values(document, self.target.bindings)
         judged = tuple(one.judge(value) for one, value in zip(self.target.bindings, values, strict=True))
-        progress = rollout.progress(workload.counts(document))
+        progress = progress_of(workload.counts(document))
         self._patched |= Live.TO in judged
         if progress.state is not State.COMPLETE:
             self._confirmation = None
@@ -254,19 +223,11 @@ class Rollout:
 
     def _lock(self, document: Document) -> Lock:
         holder = workload.notes(document).get(workload.LOCK)
-        if holder == self.release_id:
+        if holder == self._proof.release_id:
             return Lock.OURS
-        return Lock.FREE if holder is None or self._has_ended(holder, document) else Lock.OTHERS
-
-    def _has_ended(self, holder: str, document: Document) -> bool:
-        """Return whether release *holder*, of any model that this workload serves, has an outcome here."""
-        if holder not in self._finished_holders:
-            marks = [note.partition("/") for note in workload.template_notes(document)]
-            models = {name for domain, _, name in marks if domain == "revision.modelberth.dev"} | {self.model}
-            receipts = [evidence_at(*self._receipts, model, holder) for model in models]
-            if any(one.find("outcome", self.service) for one in receipts):
-                self._finished_holders.add(holder)
-        return holder in self._finished_holders
+        if holder is None or self._proof.has_ended(holder, workload.models_of(document)):
+            return Lock.FREE
+        return Lock.OTHERS
 
     def _seconds_left(self, since: str) -> float:
         return self.target.ready_within - (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
@@ -279,31 +240,18 @@ class Rollout:
     # What is done
 
     def _start(self, _: Action, document: Document) -> None:
-        self._check_evidence()
-        complete = rollout.progress(workload.counts(document)).state is State.COMPLETE
+        self._proof.require_unchanged()
+        complete = progress_of(workload.counts(document)).state is State.COMPLETE
         deployment_revision = workload.notes(document).get("deployment.kubernetes.io/revision")
         body = {
             "plan_digest": str(self.plan.digest),
             "complete": complete,
             "deployment_revision": deployment_revision,
         }
-        self.evidence.write("started", body, target=self.service)
-
-    def _check_evidence(self) -> None:
-        """Refuse what came between the answer and the first change."""
-        entries = ledger_at(*self._receipts, self.model).entries()
-        newer = approval.superseding(self.release_id, ((entry.release_id, entry.event) for entry in entries))
-        problems = approval.check_problems(
-            self.evidence.read("check", self.service), self.target, self.plan, str(self.evidence.digest("approve"))
-        )
-        if newer:
-            problems.append(f"release {newer} is a newer proposal")
-        if problems:
-            raise RolloutRefusedError(f"{self.target} was not changed: {'; '.join(problems)}.")
+        self._proof.write("started", body)
 
     def _patch(self, operations: list[Document]) -> None:
-        kind, name = self.target.workload.kind, self.target.workload.name
-        self._cluster.patch(workload_path(self.target.namespace, kind, name), operations)
+        self._cluster.patch(self._path, operations)
         log.info("%s: changed %s", self.target, ", ".join(patch.touched(operations)))
 
     def _confirm(self, _: Action, document: Document) -> None:
@@ -322,12 +270,12 @@ class Rollout:
 
     def _decide(self, decision: Decision, reason: str) -> None:
         body = {"decision": str(decision), "reason": reason, "pods": self._shown.pods}
-        self.evidence.write("decided", body, target=self.service)
+        self._proof.write("decided", body)
 
     def _finish(self, action: Action, document: Document) -> None:
-        decided = self._records["decided"]
+        decided = self._proof.record("decided") or {}
         kept = decided["decision"] == Decision.KEEP
-        complete = bool(document) and rollout.progress(workload.counts(document)).state is State.COMPLETE
+        complete = bool(document) and progress_of(workload.counts(document)).state is State.COMPLETE
         result = LIVE if kept else (LOST if action.reason else PUT_BACK)
         body = {
             "result": result,
@@ -338,7 +286,7 @@ class Rollout:
             "plan_digest": str(self.plan.digest),
             "pods": decided["pods"],
         }
-        self.evidence.write("outcome", body, target=self.service)
+        self._proof.write("outcome", body)
 
     # What goes wrong
 
@@ -353,8 +301,8 @@ class Rollout:
 
     def _stopped_by(self, error: Exception) -> Step:
         """Stop at what no retry changes: before the first change it is a refusal, after it a reason to put back."""
-        if "started" in self._records and "decided" not in self._records and not self._ended:
-            log.error("%s: %s", self.service, error)
+        if self._undecided and not self._ended:
+            log.error("%s: %s", self._proof.service, error)
             self.end(str(error))
             return Step(pause=PAUSE)
         return Step(Stop(REFUSED, str(error)))

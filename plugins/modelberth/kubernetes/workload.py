@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core.rollout import Counts
+from modelberth.core.progress import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +22,17 @@ SET_ELSEWHERE = "valueFrom"
 Document = dict[str, Any]
 
 
+_REVISION = "revision.modelberth.dev/"
+
+
 def revision_note(model: str) -> str:
     """Return the pod template's annotation that names the revision of *model*."""
-    return f"revision.modelberth.dev/{model}"
+    return _REVISION + model
+
+
+def models_of(document: Document) -> set[str]:
+    """Return the models that were released to the workload."""
+    return {note.removeprefix(_REVISION) for note in template_notes(document) if note.startswith(_REVISION)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ class SigningKey:
     def __init__(self, seed: bytes) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self._public = self._private.public_key()
-        self.key_id = hashlib.sha256(self._public.public_bytes_raw()).hexdigest()[:16]
+        raw = self._public.public_bytes_raw()
+        self.public_key = base64.b64encode(raw).decode()
+        self.key_id = hashlib.sha256(raw).hexdigest()[:16]
 
     def seal(self, body: Body) -> bytes:
         """Return *body* with its signature, in canonical form."""

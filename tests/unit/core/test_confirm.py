@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from modelberth.core.confirm import Answer, report_problem, smoke_problem
 from modelberth.core.plan import Smoke
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from modelberth.core.difference import difference
 from modelberth.core.digest import Digest
 from modelberth.core.manifest import Entry, Manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from modelberth.core.ledger import End, verdict
 
 LIVE, BACK, LOST = "live", "put back", "lost"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from modelberth.core.approval import check_problems, problems, superseding
 from plans import a_plan, a_target
+
+from modelberth.core.approval import check_problems, problems, superseding
 
 PLAN = a_plan()
 GOOD = {

@@ -1,0 +1,113 @@
+"""What one rollout may rely on: its plan, proven to be approved, and its own records."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from modelberth.core import approval
+from modelberth.core.plan import Plan, Target, parse
+from modelberth.receipts import evidence_at, ledger_at
+from modelberth.receipts.evidence import EvidenceMissingError
+from modelberth.receipts.signing import EvidenceForgedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modelberth.receipts.evidence import Evidence
+
+Record = dict[str, Any]
+
+
+class RolloutRefusedError(Exception):
+    """The evidence does not allow this rollout."""
+
+
+class Proof:
+    """The evidence of one target of one release.
+
+    :param receipts: URL and connection of the receipts, so that no catalog is needed half-way.
+    """
+
+    def __init__(self, model: str, release_id: str, service: str, receipts: tuple[str, str]) -> None:
+        self.model, self.release_id, self.service = model, release_id, service
+        self._receipts = receipts
+        self._records: dict[str, Record] = {}
+        self._ended_holders: set[str] = set()
+        self.doubt: str | None = None
+        """Why the approval cannot be proven any more, after the rollout has started by it."""
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The receipts of the release."""
+        return evidence_at(*self._receipts, self.model, self.release_id)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that was approved, proven anew in every process.
+
+        An approval that cannot be proven any more after the rollout has started is a reason to put back, which needs
+        only the plan; before, nothing happens.
+
+        :raises RolloutRefusedError: There is no valid approval of this plan, and nothing was started.
+        """
+        receipt = self.evidence.read("plan")
+        plan = parse(receipt["plan"])
+        if problems := self._problems(plan, receipt.get("plan_digest")):
+            reason = f"Release {self.release_id} of {self.model} is not approved: {'; '.join(problems)}"
+            started = self.record("started")
+            if started is None or started["plan_digest"] != str(plan.digest):
+                raise RolloutRefusedError(f"{reason}. Start a new release.")
+            self.doubt = reason
+        return plan
+
+    def _problems(self, plan: Plan, digest: object) -> list[str]:
+        try:
+            problems = approval.problems(self.evidence.read("approve"), plan)
+        except (EvidenceMissingError, EvidenceForgedError) as error:
+            problems = [str(error)]
+        if digest != str(plan.digest):
+            problems.append(f"the plan's receipt says digest {digest}, its plan has {plan.digest}")
+        if (plan.model, plan.release_id) != (self.model, self.release_id):
+            problems.append(f"the plan is of release {plan.release_id} of {plan.model}")
+        return problems
+
+    @cached_property
+    def target(self) -> Target:
+        """The target as the plan has it."""
+        return self.plan.target(self.service)
+
+    def require_unchanged(self) -> None:
+        """Refuse what came between the answer and the first change.
+
+        :raises RolloutRefusedError: The claim was not checked after the answer, or a newer release was proposed.
+        """
+        approved = str(self.evidence.digest("approve"))
+        problems = approval.check_problems(self.evidence.read("check", self.service), self.target, self.plan, approved)
+        entries = ledger_at(*self._receipts, self.model).entries()
+        newer = approval.superseding(self.release_id, ((entry.release_id, entry.event) for entry in entries))
+        if newer:
+            problems.append(f"release {newer} is a newer proposal")
+        if problems:
+            raise RolloutRefusedError(f"{self.target} was not changed: {'; '.join(problems)}.")
+
+    def record(self, step: str) -> Record | None:
+        """Return a record of this target, None if there is none; once it exists it never changes."""
+        if step not in self._records:
+            found = self.evidence.find(step, self.service)
+            if found is None:
+                return None
+            self._records[step] = found
+        return self._records[step]
+
+    def write(self, step: str, body: Record) -> None:
+        """Write a record of this target."""
+        self.evidence.write(step, body, target=self.service)
+
+    def has_ended(self, holder: str, models: Iterable[str]) -> bool:
+        """Return whether release *holder*, of one of *models*, has an outcome at this service."""
+        if holder not in self._ended_holders:
+            receipts = (evidence_at(*self._receipts, model, holder) for model in {*models, self.model})
+            if any(one.find("outcome", self.service) for one in receipts):
+                self._ended_holders.add(holder)
+        return holder in self._ended_holders

@@ -1,0 +1,123 @@
+"""What is read from a workload, and from its pods."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from plans import DIGEST, a_deployment
+
+from modelberth.core.revision import Snapshot
+from modelberth.kubernetes import workload
+from modelberth.kubernetes.client import (
+    ClusterRefusedError,
+    ClusterUnreachableError,
+    ObjectChangedError,
+    ObjectMissingError,
+    _refusal,
+)
+from modelberth.kubernetes.pods import is_ready, trouble
+from modelberth.kubernetes.target import rollout_problems
+
+
+@pytest.mark.parametrize(
+    ("env", "live"),
+    [
+        (None, None),
+        ([], None),
+        ([{"name": "OTHER", "value": "1"}], None),
+        ([{"name": "MODEL_PATH", "value": "/a"}], "/a"),
+        ([{"name": "MODEL_PATH"}], ""),
+        ([{"name": "MODEL_PATH", "value": "/a"}, {"name": "MODEL_PATH", "value": "/b"}], "/b"),
+        ([{"name": "MODEL_PATH", "valueFrom": {"configMapKeyRef": {}}}], workload.SET_ELSEWHERE),
+    ],
+)
+def test_a_variable_is_what_kubernetes_makes_of_it(env, live):
+    [container] = workload.containers(a_deployment(env))
+    assert workload.live_value(container, "MODEL_PATH") == live
+
+
+def test_a_mount_gives_the_path_that_a_container_sees():
+    document = a_deployment()
+    mount = workload.mount(document, workload.containers(document)[0], "models")
+    assert mount.read_only
+    assert mount.serving_path("minilm", Snapshot(DIGEST, 2)) == f"/models/minilm/{DIGEST.hex}.2/files"
+    assert workload.mount(document, workload.containers(document)[0], "other") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"replicas": 0}, "wants no pods"),
+        ({"strategy": {"type": "OnDelete"}}, "OnDelete"),
+        ({"progressDeadlineSeconds": 59}, "progressDeadlineSeconds 59"),
+        ({"progressDeadlineSeconds": 60}, ""),
+    ],
+)
+def test_what_could_not_be_rolled_out_is_said(changes, said):
+    problems = " ".join(rollout_problems(a_deployment(**changes), 60))
+    assert said in problems
+    assert bool(said) == bool(problems)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (404, ObjectMissingError),
+        (409, ObjectChangedError),
+        (422, ObjectChangedError),
+        (429, ClusterUnreachableError),
+        (500, ClusterUnreachableError),
+        (503, ClusterUnreachableError),
+        (400, ClusterRefusedError),
+        (401, ClusterRefusedError),
+        (403, ClusterRefusedError),
+        (0, ClusterRefusedError),
+    ],
+)
+def test_the_api_servers_no_is_told_from_its_silence(status, kind):
+    body = '{"kind": "Status", "message": "pods is forbidden"}'
+    error = _refusal(SimpleNamespace(status=status, reason="r", body=body), "GET", "/api", "conn")
+    assert type(error) is kind
+    assert "pods is forbidden" in str(error)
+
+
+def test_what_is_not_the_api_servers_own_is_not_repeated():
+    error = _refusal(SimpleNamespace(status=400, reason="r", body="password hunter2"), "GET", "/api", "conn")
+    assert "hunter2" not in str(error)
+
+
+def a_pod(ready: str = "False", state: dict | None = None, **last) -> dict:
+    container = {"name": "server", "state": state or {"running": {}}, "lastState": last}
+    condition = {"type": "Ready", "status": ready}
+    reason = {"type": "ContainersReady", "status": ready, "message": "containers with unready status: [server]"}
+    status = {"conditions": [condition, reason], "containerStatuses": [container]}
+    return {"metadata": {"name": "a"}, "status": status}
+
+
+CRASHED = a_pod(state={"waiting": {"reason": "CrashLoopBackOff"}}, terminated={"exitCode": 137})
+PULLING = a_pod(state={"waiting": {"reason": "ErrImagePull"}})
+NO_NODE = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: insufficient nvidia.com/gpu"}
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        (a_pod("True"), []),
+        (a_pod(), ["pod a: containers with unready status: [server]"]),
+        (CRASHED, ["pod a: server CrashLoopBackOff, last exit code 137"]),
+        (PULLING, ["pod a: server ErrImagePull"]),
+        (
+            {"metadata": {"name": "a"}, "status": {"conditions": [NO_NODE]}},
+            ["pod a: 0/3 nodes: insufficient nvidia.com/gpu"],
+        ),
+        ({"metadata": {"name": "a"}}, []),
+    ],
+)
+def test_a_pod_says_what_keeps_it_from_being_ready(pod, said):
+    assert trouble([pod]) == said
+
+
+def test_a_pod_without_a_word_is_not_ready():
+    assert not is_ready({"metadata": {"name": "a"}})
