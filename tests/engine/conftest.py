@@ -59,7 +59,7 @@ def wait_for(url, process, log):
     for _ in range(300):
         assert process.poll() is None, log.read_text()[-2000:]
         try:
-            urllib.request.urlopen(url, timeout=1)
+            urllib.request.urlopen(url, timeout=1)  # noqa: S310 - a server that was just started
         except urllib.error.HTTPError:
             return
         except OSError:
@@ -128,7 +128,7 @@ class Bucket:
     def parsed(self):
         return BucketUrl.parse(self.url)
 
-    def keys(self):
+    def names(self):
         return sorted(self.objects())
 
 

@@ -38,7 +38,7 @@ def test_the_bucket_holds_plain_objects_a_manifest_and_a_location(model, bucket,
     sent = modelberth.upload(model, bucket, "release-1")
     digest = sent.result["revision"].partition("sha256:")[2]
     prefix = bucket.parsed.key("minilm")
-    assert bucket.keys() == [
+    assert bucket.names() == [
         f"{prefix}/data/release-1/config.json",
         f"{prefix}/data/release-1/model.safetensors",
         f"{prefix}/data/release-1/sub/none",
@@ -88,7 +88,7 @@ def test_an_interrupted_upload_goes_on_where_it_was(model, bucket, modelberth):
     bucket.delete(first.result["location"])
     again = modelberth.upload(model, bucket, "u1")
     assert again.result["bytes_uploaded"] == 0
-    assert again.result["location"] in bucket.keys()
+    assert again.result["location"] in bucket.names()
     bucket.delete(first.result["location"])
     bucket.delete(bucket.parsed.key("minilm", "data", "u1", "config.json"))
     assert modelberth.upload(model, bucket, "u1").result["bytes_uploaded"] == len("{}")

@@ -31,7 +31,7 @@ def sync(modelberth, bucket, claim, revision, *more):
 
 
 def visible(claim):
-    return [path for path in (claim / "minilm").glob("*")]
+    return list((claim / "minilm").glob("*"))
 
 
 def data_key(bucket, name=MODEL):
@@ -240,7 +240,7 @@ def test_a_missing_directory_is_not_found(bucket, modelberth, tmp_path):
     ran = modelberth.upload(tmp_path / "nowhere", bucket)
     assert (ran.code, ran.result["outcome"]) == (23, "not-found")
     assert "nowhere" in ran.problem
-    assert bucket.keys() == []
+    assert bucket.names() == []
 
 
 def test_an_empty_directory_is_refused(bucket, modelberth, tmp_path):
@@ -248,7 +248,7 @@ def test_an_empty_directory_is_refused(bucket, modelberth, tmp_path):
     ran = modelberth.upload(tmp_path / "empty", bucket)
     assert (ran.code, ran.result["outcome"]) == (21, "refused")
     assert "holds no file" in ran.problem
-    assert bucket.keys() == []
+    assert bucket.names() == []
 
 
 def test_a_link_out_of_the_model_is_refused_unless_its_target_is_allowed(model, bucket, modelberth, tmp_path):
@@ -258,7 +258,7 @@ def test_a_link_out_of_the_model_is_refused_unless_its_target_is_allowed(model, 
     ran = modelberth.upload(model, bucket)
     assert (ran.code, ran.result["outcome"]) == (21, "refused")
     assert "Link 'linked' leads out of the model" in ran.problem
-    assert bucket.keys() == []
+    assert bucket.names() == []
     assert modelberth.upload(model, bucket, "u1", "--follow-links", tmp_path / "blobs").code == 0
     assert bucket.read(data_key(bucket, "linked")) == b"blob"
 
@@ -280,7 +280,7 @@ def test_a_model_that_no_claim_could_hold_is_refused(model, s3, modelberth, chan
     ran = modelberth.upload(model, s3)
     assert (ran.code, ran.result["outcome"]) == (21, "refused")
     assert problem in ran.problem
-    assert s3.keys() == []
+    assert s3.names() == []
 
 
 ARGUMENTS = {
@@ -411,7 +411,7 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(model, s3, modelberth, 
     ran = modelberth.upload(model, s3)
     assert (ran.code, ran.result["outcome"]) == (27, "changed")
     assert f"{MODEL}' changed while it was read" in ran.problem
-    assert not [key for key in s3.keys() if "revisions" in key or key.endswith(MODEL)]
+    assert not [key for key in s3.names() if "revisions" in key or key.endswith(MODEL)]
     assert "Uploads" not in s3.client.list_multipart_uploads(Bucket=s3.parsed.bucket)
 
 

@@ -118,16 +118,18 @@ def _leave_message(result: Result) -> None:
 def shortened(result: Result) -> bytes:
     """Return *result* as JSON of at most 3,500 bytes.
 
-    What is too long is cut: problems first, then whatever is a list; ``truncated`` says so.
+    What is too long is cut: texts get shorter, and of lists only texts are kept; ``truncated`` says so.
     """
     data = json.dumps(result, ensure_ascii=False).encode(errors="replace")
-    if len(data) <= LONGEST_MESSAGE:
-        return data
-    cut = {name: _cut(value) for name, value in result.items()} | {"truncated": True}
-    return json.dumps(cut, ensure_ascii=False).encode(errors="replace")
+    longest = 800
+    while len(data) > LONGEST_MESSAGE:
+        longest //= 2
+        cut = {name: _cut(value, longest) for name, value in result.items()} | {"truncated": True}
+        data = json.dumps(cut, ensure_ascii=False).encode(errors="replace")
+    return data
 
 
-def _cut(value: Any) -> Any:
+def _cut(value: Any, longest: int) -> Any:
     if isinstance(value, list):
-        return [text[:400] for text in value if isinstance(text, str)][:5]
-    return value[:400] if isinstance(value, str) else value
+        return [text[:longest] for text in value if isinstance(text, str)][:5]
+    return value[:longest] if isinstance(value, str) else value

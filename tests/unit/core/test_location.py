@@ -140,5 +140,5 @@ def test_a_location_that_leads_elsewhere_is_named(wrong, why):
 )
 def test_what_the_store_lists_is_compared_with_what_was_sent(listed, missing, other):
     where = location(place())
-    found = lost(where, {where.files[0].key: row for row in listed})
+    found = lost(where, dict.fromkeys([place().key], *listed) if listed else {})
     assert (bool(found[0]), bool(found[1])) == (missing, other)

@@ -50,7 +50,7 @@ REFUSED = [
     (".modelberth/lock", "reserved"),
     ("a/.modelberth", "reserved"),
     (".ModelBerth", "reserved"),
-    (".ｍodelberth", "reserved"),
+    (".\uff4dodelberth", "reserved"),
 ]
 
 
@@ -78,7 +78,7 @@ def test_a_path_that_could_do_harm_is_refused_with_the_reason(path, why):
         (["ﬁ", "fi"], [], "differ only"),
         (["straße", "STRASSE"], [], "differ only"),
         (["x/a"], ["X"], "differ only"),
-        (["ſ", "s"], [], "differ only"),
+        (["\u017f", "s"], [], "differ only"),
     ],
 )
 def test_paths_that_cannot_lie_in_one_tree_are_named(files, dirs, why):

@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.engine import report
+
+
+def run(work, capsys, tmp_path, monkeypatch):
+    message = tmp_path / "message"
+    message.touch()
+    monkeypatch.setenv("MODELBERTH_TERMINATION_LOG", str(message))
+    code = report.ended("sync", work)
+    return code, json.loads(capsys.readouterr().out.splitlines()[-1]), json.loads(message.read_bytes())
+
+
+def test_the_last_line_and_the_termination_message_are_the_result(capsys, tmp_path, monkeypatch):
+    code, line, message = run(lambda: {"files": 3}, capsys, tmp_path, monkeypatch)
+    assert code is ExitCode.OK
+    assert line == message == {"command": "sync", "outcome": "ok", "exit_code": 0, "files": 3}
+
+
+def test_a_failure_names_the_first_five_problems_and_counts_all(capsys, tmp_path, monkeypatch):
+    def fail():
+        raise Failure(ExitCode.NO_SPACE, *(f"Problem {n}." for n in range(7)))
+
+    code, line, _ = run(fail, capsys, tmp_path, monkeypatch)
+    assert (code, line["outcome"], line["exit_code"], line["problem_count"]) == (22, "no-space", 22, 7)
+    assert line["problems"] == [f"Problem {n}." for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"problems": ["x" * 5000] * 5},
+        {"problems": ["模" * 5000] * 5},
+        {"models": [{"model": "m" * 60, "snapshots": []}] * 1000},
+        {"path": "p" * 9000},
+        {"problems": ["\x00" * 5000] * 5},
+    ],
+)
+def test_a_long_result_is_cut_to_what_kubelet_keeps(result):
+    data = report.shortened({"command": "sync", "exit_code": 20} | result)
+    assert len(data) <= report.LONGEST_MESSAGE
+    assert json.loads(data)["exit_code"] == 20
+    assert json.loads(data)["truncated"] is True
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 * 2**30, "5.0 GiB"), (2**41, "2.0 TiB")]
+)
+def test_bytes_are_told_as_people_read_them(count, text):
+    assert report.human(count) == text
+
+
+def test_progress_says_how_much_how_fast_and_how_long():
+    progress = report.Progress("fetched", 100 * 2**20)
+    progress.add(50 * 2**20)
+    assert progress.line().startswith("fetched 50.0 MiB of 100.0 MiB, ")
