@@ -232,8 +232,8 @@ def test_a_wait_for_the_network_ends_with_sigterm(stop):
 
 
 def test_nobody_listening_is_unreachable(stop):
-    with server() as (get, _):
-        pass
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
     with pytest.raises(Failure, match="no connection") as raised:
-        bring(get, stop)
+        bring(Get(f"http://127.0.0.1:{port}/o", "object 'o'"), stop)
     assert raised.value.code is ExitCode.UNREACHABLE
