@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -25,11 +26,16 @@ def main() -> int:
     commands.add_parser("demo", help="ship a real model through the whole chain, and leave everything running")
     arguments = parser.parse_args()
     settings = Settings(Path(__file__).resolve().parents[2])
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # by an exception, so that `run` still stops what it started
     try:
         return act(arguments, settings)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def act(arguments: argparse.Namespace, settings: Settings) -> int:

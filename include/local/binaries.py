@@ -6,21 +6,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from problems import LocalError
-from settings import cache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from settings import cache, one_builder
 
 MODULE = Path(__file__).parent / "kubernetes"
 VERSION = "v1.34.3"
@@ -61,22 +55,13 @@ def ensure(log: Path) -> Path:
     complete = folder()
     if complete.exists():
         return complete
-    with one_builder():
+    with one_builder("kubernetes"):
         if not complete.exists():  # another checkout may have built it while we waited
             building = complete.with_suffix(".building")
             shutil.rmtree(building, ignore_errors=True)
             build(building, log)
             building.rename(complete)
     return complete
-
-
-@contextmanager
-def one_builder() -> Iterator[None]:
-    """Hold the cache's lock: two builds at once would only share the same two cores."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "kubernetes.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def build(target: Path, log: Path) -> None:

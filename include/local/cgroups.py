@@ -1,7 +1,7 @@
 """The cluster's own cgroup in every hierarchy of this machine, so that it can be measured, limited and removed as one.
 
 Debian mounts cgroup v2 at /sys/fs/cgroup; older set-ups mount one v1 hierarchy per controller, perhaps v2 beside
-them. The kubelet is told this cgroup as its root and makes its own below it, but demands that the root exist everywhere.
+them. The kubelet is told this cgroup as its root and makes its own below it, but demands that it exist everywhere.
 """
 
 from __future__ import annotations

@@ -280,6 +280,7 @@ def wait_for_node(settings: Settings, within: float = 60) -> None:
     """
     deadline = time.monotonic() + within
     script = [
+        "--request-timeout=5s",
         "get",
         "node",
         settings.node,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from problems import LocalError
-from settings import cache
+from settings import cache, one_builder
 from supervise import tail
 
 from cluster import CONTAINERD_SOCKET, PAUSE_IMAGE
@@ -138,8 +138,9 @@ def ensure_base(log: Path) -> str:
     reference = f"localhost/modelberth/base:{key}"
     if not built(reference):
         folder = cache() / f"base-{key}"
-        if not folder.exists():
-            bootstrap(folder, log)
+        with one_builder("base"):
+            if not folder.exists():
+                bootstrap(folder, log)
         with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
             dockerfile.write(BASE_DOCKERFILE)
             dockerfile.flush()
@@ -157,8 +158,8 @@ CMD ["python3"]
 
 def bootstrap(folder: Path, log: Path) -> None:
     """Make a small Debian as a tar file in ``folder``; the folder appears only when it is complete."""
-    with tempfile.TemporaryDirectory(dir=cache(), prefix="base-", suffix=".building") as temporary:
-        system, result = Path(temporary, "system"), Path(temporary, "result")
+    with fresh(folder.with_suffix(".building")) as building:
+        system, result = building / "system", building / "result"
         result.mkdir()
         # debootstrap mounts /proc inside; in namespaces of its own that ends with it, even when it is killed.
         alone = ["unshare", "--fork", "--pid", "--kill-child", "--mount", "--mount-proc"]
@@ -180,6 +181,15 @@ def bootstrap(folder: Path, log: Path) -> None:
             log,
         )
         result.rename(folder)
+
+
+@contextmanager
+def fresh(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder and remove it afterwards; first, what a killed run left of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 def mirror() -> str:
@@ -233,12 +243,12 @@ def pip_configuration() -> Iterator[list[str]]:
     }
     inside = configparser.RawConfigParser()
     inside["global"] = {key: value for key, value in values.items() if key in PIP_KEYS}
-    local = [path for path in values.get("find-links", "").split() if path.startswith("/")]
+    wheels = [Path(path) for path in values.get("find-links", "").split() if path.startswith("/")]
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         inside["global"]["cert"] = str(CERTIFICATES / "ca-certificates.crt")
         inside.write(file)
         file.flush()
-        mounts = [f"{path}:{path}:ro" for path in (CERTIFICATES, *local) if Path(path).exists()]
+        mounts = [f"{path}:{path}:ro" for path in (CERTIFICATES, *wheels) if path.exists()]
         yield [word for mount in (*mounts, f"{file.name}:/etc/pip.conf:ro") for word in ("--volume", mount)]
 
 

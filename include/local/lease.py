@@ -11,7 +11,7 @@ import fcntl
 import os
 import signal
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,10 +76,16 @@ def wanted(settings: Settings) -> bool:
 def run(command: Sequence[str], environment: dict[str, str]) -> int:
     """Run a command to its end, however this process is asked to end, and return its exit code as a shell would."""
     process = subprocess.Popen(command, env={**os.environ, **environment})
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        code = wait(process)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return code if code >= 0 else 128 - code
+
+
+def wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process's own end: what the terminal sends to this process on Ctrl-C, it sends to that one, too."""
     while True:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:  # the terminal sent it to the command, too: let it end
-            continue
-        return code if code >= 0 else 128 - code
+        with suppress(KeyboardInterrupt):
+            return process.wait()

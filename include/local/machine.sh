@@ -35,6 +35,7 @@ ip link set eth0 up
 ip route add default via "$HERE"
 echo 1 >/proc/sys/net/ipv4/ip_forward
 # Without it a pod that reaches itself or a neighbour through a Service gets answers from the wrong address.
+modprobe br_netfilter 2>/dev/null || true # built in, or loaded now, or not to be had: then only such pods suffer
 if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
     echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
 fi

@@ -9,11 +9,13 @@ its cluster's. Because the addresses are its own, ports need not be::
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import ipaddress
 import json
 import os
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 from problems import LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 LINKS = ipaddress.ip_network("10.87.0.0/16")
 PODS = "10.88.0.0/16"
@@ -130,7 +132,7 @@ def free_link(instance: str, taken: Iterable[ipaddress.IPv4Network]) -> ipaddres
     :param taken: Networks that this machine already routes.
     :raises LocalError: None is free.
     """
-    links = list(LINKS.subnets(new_prefix=30))
+    links: list[ipaddress.IPv4Network] = list(LINKS.subnets(new_prefix=30))
     start = int(instance, 16) % len(links)
     blocked = [network for network in taken if network.overlaps(LINKS)]
     for link in links[start:] + links[:start]:
@@ -151,5 +153,17 @@ def networks_in_use(own_interface: str) -> list[ipaddress.IPv4Network]:
 
 def cache() -> Path:
     """Return the folder of what is built once for all checkouts."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "modelberth"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelberth"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def one_builder(what: str) -> Iterator[None]:
+    """Hold the cache's lock for one thing: what two checkouts build at once, the second waits for and finds built.
+
+    :param what: A file name.
+    """
+    with (cache() / f"{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

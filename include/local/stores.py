@@ -53,6 +53,7 @@ def seaweedfs(settings: Settings) -> Part:
         "-master.telemetry=false",
         "-master.electionTimeout=1s",  # or it waits 10 to 20 s for other masters, at every start but the first
         "-master.volumeSizeLimitMB=1024",
+        "-volume.preStopSeconds=0",  # it would wait for a load balancer to look elsewhere
         "-volume.max=0",  # as many volumes as fit on the disk
     )
     return Part("seaweedfs", command, answers(f"http://{FILER}/healthz"), folder=folder)

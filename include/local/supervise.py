@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SUPERVISORD = Path(sys.executable).with_name("supervisord")
 PROBE = Path(__file__).with_name("probe.py")
 POLL = 0.2
+ANSWER_WITHIN = 10
+"""Seconds: between two questions whether a part is ready, and until it must have answered one."""
 
 
 class PartDiedError(LocalError):
@@ -159,17 +161,24 @@ class Supervisor:
         deadline = time.monotonic() + part.within
         while True:
             self.demand(alive)
-            command = self.capsule.enter(part.ready) if self.entered else list(part.ready)
-            asked = subprocess.run(command, capture_output=True, text=True, check=False)
-            if asked.returncode == 0:
+            said = self.ask(part)
+            if said is None:
                 return
             if time.monotonic() > deadline:
-                said = (asked.stdout + asked.stderr).strip()
                 raise LocalError(
                     f"{part.name} runs but is not ready after {part.within:.0f} s: {said}\n"
                     f"Last lines of {self.log / part.name}.log:\n{tail(self.log / f'{part.name}.log')}"
                 )
             time.sleep(POLL)
+
+    def ask(self, part: Part) -> str | None:
+        """Return None when a part is ready, else what its readiness check says."""
+        command = self.capsule.enter(part.ready) if self.entered else list(part.ready)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_WITHIN)
+        except subprocess.TimeoutExpired:
+            return f"no answer within {ANSWER_WITHIN} s"
+        return None if done.returncode == 0 else (done.stdout + done.stderr).strip() or f"exit {done.returncode}"
 
     def demand(self, alive: Collection[str]) -> None:
         """Raise when one of these parts has died.

@@ -205,7 +205,13 @@ def test_down_leaves_nothing_and_keeps_state(other: Settings) -> None:
     assert not other.env.exists()
 
 
-def test_run_stops_what_it_started(other: Settings) -> None:
+def test_what_a_killed_up_began_is_used_and_stopped_by_the_next_run(other: Settings) -> None:
+    killed = subprocess.Popen([sys.executable, str(other.root / "include/local"), "up"], stdout=subprocess.DEVNULL)
+    while machine(other).capsule.inner is None:
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
     assert local(other, "run", "--", "true").returncode == 0
     time.sleep(1)
     assert traces(other) == []
