@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import cgroups
 from capsule import Capsule
-from settings import API_PORT, GCS_PORT, S3_PORT
+from settings import API_PORT, GCS_PORT
 from supervise import Supervisor
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def start_machine(settings: Settings, parts: Sequence[Part]) -> Supervisor:
             "INTERFACE": settings.interface,
             "HERE": settings.here,
             "THERE": settings.there,
-            "POD_PORTS": f"{API_PORT},{S3_PORT},{GCS_PORT}",
+            "POD_PORTS": f"{API_PORT},{settings.weed_ports.s3},{GCS_PORT}",
         }
         command = ["sh", str(SCRIPT), *supervisor.command]
         supervisor.capsule.start(command, unshare=["--net"], environment=plain_environment() | own)

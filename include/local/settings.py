@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from problems import LocalError
 
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 LINKS = ipaddress.ip_network("10.87.0.0/16")
 PODS = "10.88.0.0/16"
 SERVICES = "10.96.0.0/16"
-API_PORT, S3_PORT, GCS_PORT = 6443, 8333, 4443
+API_PORT, GCS_PORT = 6443, 4443
+
+
+class WeedPorts(NamedTuple):
+    """Where the parts of SeaweedFS listen."""
+
+    master: int
+    volume: int
+    filer: int
+    s3: int
 
 
 @dataclass(frozen=True)
@@ -116,9 +125,18 @@ class Settings:
         return str(self.link[2])
 
     @property
+    def weed_ports(self) -> WeedPorts:
+        """SeaweedFS's ports; it takes the 10,000th neighbour of each as well.
+
+        A checkout's own, though no other sees them: SeaweedFS names sockets in /tmp after them, which all would share.
+        """
+        first = 10_000 + int(self.id, 16) % 2_500 * len(WeedPorts._fields)
+        return WeedPorts(*range(first, first + len(WeedPorts._fields)))
+
+    @property
     def s3_endpoint(self) -> str:
         """The S3 server, the same for pods and for this machine."""
-        return f"http://{self.there}:{S3_PORT}"
+        return f"http://{self.there}:{self.weed_ports.s3}"
 
     @property
     def gcs_endpoint(self) -> str:

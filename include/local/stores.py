@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from settings import GCS_PORT, S3_PORT
+from settings import GCS_PORT
 from supervise import Part, answers
 
 if TYPE_CHECKING:
     from settings import Settings
 
 WEED = Path(sys.executable).with_name("weed")
-FILER = "127.0.0.1:8888"
 FAKE_GCS = "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
 MODEL_BUCKETS = ("modelberth", "modelberth-test-*")
 BUCKETS = ("modelberth", "modelberth-receipts")
@@ -44,19 +43,23 @@ def seaweedfs(settings: Settings) -> Part:
     """Return what is behind the S3 server. It asks for no credentials, so it listens where no pod reaches it."""
     folder = settings.state / "stores" / "seaweedfs"
     folder.mkdir(parents=True, exist_ok=True)
+    ports = settings.weed_ports
     command = (
         f"{WEED}",
         "server",
         f"-dir={folder}",
         "-ip=127.0.0.1",
+        f"-master.port={ports.master}",
+        f"-volume.port={ports.volume}",
         "-filer",
+        f"-filer.port={ports.filer}",
         "-master.telemetry=false",
         "-master.electionTimeout=1s",  # or it waits 10 to 20 s for other masters, at every start but the first
         "-master.volumeSizeLimitMB=1024",
         "-volume.preStopSeconds=0",  # it would wait for a load balancer to look elsewhere
         "-volume.max=0",  # as many volumes as fit on the disk
     )
-    return Part("seaweedfs", command, answers(f"http://{FILER}/healthz"), folder=folder)
+    return Part("seaweedfs", command, answers(f"http://127.0.0.1:{ports.filer}/healthz"), folder=folder)
 
 
 def s3(settings: Settings) -> Part:
@@ -67,9 +70,9 @@ def s3(settings: Settings) -> Part:
     command = (
         f"{WEED}",
         "s3",
-        f"-filer={FILER}",
+        f"-filer=127.0.0.1:{settings.weed_ports.filer}",
         f"-ip.bind={settings.there}",
-        f"-port={S3_PORT}",
+        f"-port={settings.weed_ports.s3}",
         f"-config={config}",
         "-port.iceberg=0",
         "-port.lance=0",

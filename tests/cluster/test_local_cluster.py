@@ -20,7 +20,7 @@ import serving  # noqa: E402
 from cgroups import hierarchies  # noqa: E402
 from env import read_env  # noqa: E402
 from kubectl import kubectl  # noqa: E402
-from settings import GCS_PORT, S3_PORT, Settings  # noqa: E402
+from settings import GCS_PORT, Settings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,10 +126,10 @@ for port in sys.argv[1].split(","):
 
 def test_pods_reach_the_servers_meant_for_them_and_no_others(settings: Settings, namespace: str) -> None:
     doors = {
-        S3_PORT: "open",
+        settings.weed_ports.s3: "open",
         GCS_PORT: "open",
         6443: "open",
-        18333: "ConnectionRefusedError",
+        settings.weed_ports.s3 + 10_000: "ConnectionRefusedError",
         10250: "ConnectionRefusedError",
     }
     body = pod(settings, CONNECT, command=["python", "-c", CONNECT, ",".join(map(str, doors)), settings.there])
