@@ -6,6 +6,7 @@ Rights are real: each component has a certificate of its own, and the API server
 from __future__ import annotations
 
 import json
+import sys
 import time
 from base64 import b64encode
 from pathlib import Path
@@ -21,6 +22,7 @@ from supervise import Part, answers
 if TYPE_CHECKING:
     from settings import Settings
 
+CRI_READY = Path(__file__).with_name("cri_ready.py")
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "docker.io/modelberth/pause:local"
 API_SERVICE = "10.96.0.1"
@@ -123,7 +125,7 @@ def scheduler(folder: Path, programs: Path) -> Part:
 def container_runtime(folder: Path) -> Part:
     """Return containerd, Debian's."""
     command = ("containerd", f"--config={folder}/containerd.toml")
-    return Part("containerd", command, ("ctr", f"--address={CONTAINERD_SOCKET}", "version"))
+    return Part("containerd", command, (sys.executable, str(CRI_READY), CONTAINERD_SOCKET))
 
 
 def kubelet(settings: Settings, authority: Authority, programs: Path) -> Part:
