@@ -119,7 +119,7 @@ def gcs_endpoint(tmp_path_factory):
 
 @dataclass
 class Bucket:
-    """A bucket of its own for a test, and what somebody with a key to it could do there."""
+    """A bucket, or a prefix, of its own for a test, and what somebody with a key to it could do there."""
 
     url: str
     env: dict[str, str]
@@ -141,7 +141,8 @@ class S3Bucket(Bucket):
         )  # fmt: skip
 
     def objects(self):
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.parsed.bucket)
+        paginator = self.client.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=self.parsed.bucket, Prefix=self.parsed.prefix)
         return {item["Key"]: item["ETag"] for page in pages for item in page.get("Contents", [])}
 
     def read(self, key):
@@ -196,13 +197,17 @@ class FileBucket(Bucket):
         (self.root / key).unlink()
 
 
-def new_s3(request):
-    bucket = S3Bucket(
-        f"s3://test-{uuid.uuid4().hex[:12]}/models",
-        KEYS | {"AWS_ENDPOINT_URL": request.getfixturevalue("s3_endpoint")},
-    )
+@pytest.fixture(scope="session")
+def s3_bucket(s3_endpoint):
+    """One for all tests, each with a prefix of its own: SeaweedFS sets volumes apart for each bucket and runs out."""
+    bucket = S3Bucket(f"s3://test-{uuid.uuid4().hex[:12]}/x", KEYS | {"AWS_ENDPOINT_URL": s3_endpoint})
     bucket.client.create_bucket(Bucket=bucket.parsed.bucket)
     return bucket
+
+
+def new_s3(request):
+    shared = request.getfixturevalue("s3_bucket")
+    return S3Bucket(f"s3://{shared.parsed.bucket}/{uuid.uuid4().hex}/models", shared.env)
 
 
 def new_gcs(request):

@@ -132,6 +132,35 @@ def test_two_revisions_lie_side_by_side_and_are_listed(model, bucket, modelberth
     assert listed.result["bytes_free"] > 0
 
 
+def test_only_the_chunks_that_no_other_snapshot_holds_are_fetched(model, bucket, modelberth, claim, trees):
+    first = modelberth.upload(model, bucket, "u1").result["revision"]
+    modelberth("sync", bucket.url, claim, "--revision", first)
+    weights = model / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[10_000_000] ^= 1
+    header = data[8 : 8 + data[0]].replace(b'"w"', b'"weight"')
+    weights.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + data[0] :])
+    second = modelberth.upload(model, bucket, "u2").result["revision"]
+    synced = modelberth("sync", bucket.url, claim, "--revision", second)
+    assert trees(served(synced, claim)) == trees(model)
+    assert synced.result["bytes_fetched"] == 8 + len(header) + 8 * 2**20
+    assert synced.result["bytes_reused"] == synced.result["bytes"] - synced.result["bytes_fetched"]
+
+
+def test_a_damaged_copy_is_replaced_by_fetching_only_what_is_damaged(model, s3, modelberth, claim, trees):
+    revision = modelberth.upload(model, s3).result["revision"]
+    first = modelberth("sync", s3.url, claim, "--revision", revision)
+    weights = served(first, claim) / "model.safetensors"
+    weights.chmod(0o644)
+    with weights.open("r+b") as stream:
+        stream.seek(10_000_000)
+        stream.write(b"damage")
+    second = modelberth("sync", s3.url, claim, "--revision", revision, "--damaged", first.result["snapshot"])
+    assert second.result["snapshot"].endswith(".2")
+    assert second.result["bytes_fetched"] == 8 * 2**20
+    assert trees(served(second, claim)) == trees(model)
+
+
 def test_a_link_inside_the_model_is_stored_as_what_it_points_to(model, bucket, modelberth, claim):
     (model / "link.json").symlink_to("config.json")
     (model / "links").symlink_to("sub")

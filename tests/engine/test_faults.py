@@ -412,7 +412,24 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(model, s3, modelberth, 
     assert (ran.code, ran.result["outcome"]) == (27, "changed")
     assert f"{MODEL}' changed while it was read" in ran.problem
     assert not [key for key in s3.names() if "revisions" in key or key.endswith(MODEL)]
-    assert "Uploads" not in s3.client.list_multipart_uploads(Bucket=s3.parsed.bucket)
+    assert "Uploads" not in s3.client.list_multipart_uploads(Bucket=s3.parsed.bucket, Prefix=s3.parsed.prefix)
+
+
+def test_an_object_whose_first_answer_was_lost_is_recognised_as_ours(model, s3, modelberth, monkeypatch):
+    from modelberth.engine.stores.s3 import S3Store
+
+    real = S3Store.created
+
+    def repeated(self, call):
+        real(self, call)
+        return real(self, call)  # as botocore does when the connection broke after the request was done
+
+    monkeypatch.setattr(S3Store, "created", repeated)
+    ran = modelberth.upload(model, s3)
+    assert ran.code in (0, 14), ran.result  # a repeated join of parts is "no such upload": the same again goes on
+    monkeypatch.undo()
+    again = modelberth.upload(model, s3)
+    assert (again.code, again.result["bytes_uploaded"]) == (0, 0)
 
 
 def test_five_concurrent_syncs_make_one_snapshot(uploaded, bucket, modelberth, claim):

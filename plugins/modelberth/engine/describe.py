@@ -14,7 +14,7 @@ from modelberth.engine.heads import head_of
 from modelberth.engine.http import Answer
 from modelberth.engine.proof import Buffers
 from modelberth.engine.report import Progress
-from modelberth.engine.scan import Scan, SourceFile, identity
+from modelberth.engine.scan import SourceFile, identity, scan
 from modelberth.engine.transport import read_exactly
 from modelberth.engine.workers import for_each
 
@@ -58,6 +58,10 @@ class Digesting:
         self.chunks[index] = hasher.digest()
         if self.checksum:
             self.checksum.add(span.start, view)
+
+    def total(self) -> str:
+        """Return the checksum of the whole file as the store writes it, empty when none was asked for."""
+        return self.checksum.text() if self.checksum else ""
 
     def entry(self) -> Entry:
         """Return the file as it stands in a manifest, once all chunks were read."""
@@ -121,14 +125,8 @@ def changed(file: SourceFile) -> Failure:
     )
 
 
-def describe(found: Scan, stop: Stop) -> Manifest:
-    """Return the manifest of a scanned directory."""
-    entries = [item.entry() for item in digest_files(found.files, stop)]
-    return Manifest.of(entries, found.empty_dirs)
-
-
 def manifest_of(directory: Path, follow_links: Path | None, stop: Stop) -> Manifest:
     """Return the manifest of *directory*."""
-    from modelberth.engine.scan import scan
-
-    return describe(scan(directory, follow_links), stop)
+    found = scan(directory, follow_links)
+    entries = [item.entry() for item in digest_files(found.files, stop)]
+    return Manifest.of(entries, found.empty_dirs)

@@ -120,7 +120,8 @@ class Staging:
     def create_empty(self, number: int) -> None:
         """Make a file that has no chunk."""
         descriptor = self._opened(number)
-        self._close(number, descriptor)
+        os.fchmod(descriptor, _mode(self.manifest.files[number]))
+        os.close(descriptor)
 
     def write(self, number: int, index: int, data: memoryview) -> None:
         """Write a chunk that was verified."""
@@ -136,7 +137,7 @@ class Staging:
             complete = not self._left[number]
             if complete:
                 del self._open[number]
-                os.fchmod(descriptor, 0o555 if entry.executable else 0o444)
+                os.fchmod(descriptor, _mode(entry))
             small = complete and len(entry.chunks) == 1
             self._pending.append((record, -1 if small else os.dup(descriptor)))
             self._pending_bytes += len(data)
@@ -156,10 +157,6 @@ class Staging:
         if os.fstat(descriptor).st_size != entry.size:
             filesystem.allocate(descriptor, entry.size)
         return descriptor
-
-    def _close(self, number: int, descriptor: int) -> None:
-        os.fchmod(descriptor, 0o555 if self.manifest.files[number].executable else 0o444)
-        os.close(descriptor)
 
     def _flush_when_due(self) -> None:
         due = self._pending_bytes >= FLUSH_BYTES or time.monotonic() - self._flushed > FLUSH_SECONDS
@@ -205,11 +202,8 @@ class Staging:
 
         :raises Failure: It could not be done.
         """
-        nonce = secrets.token_hex(16)
-        staged = self.path / layout.SNAPSHOT
-        for directory in sorted((path for path in self.files.rglob("*") if path.is_dir()), reverse=True):
-            directory.chmod(0o555)
-        self.files.chmod(0o555)
+        staged, nonce = self.path / layout.SNAPSHOT, secrets.token_hex(16)
+        self._set_modes()
         filesystem.sync_all(staged)
         tree = claim.read_tree(self.files)
         if problems := claim.strays(tree, self.manifest):
@@ -224,6 +218,15 @@ class Staging:
         snapshot = self._renamed(staged, nonce)
         filesystem.remove_tree(self.path)
         return snapshot
+
+    def _set_modes(self) -> None:
+        """Close the directories, and the files of earlier attempts, whose modes a power loss may have undone."""
+        for number, entry in enumerate(self.manifest.files):
+            if number not in self._left:
+                (self.files / entry.path).chmod(_mode(entry))
+        for directory in sorted((path for path in self.files.rglob("*") if path.is_dir()), reverse=True):
+            directory.chmod(0o555)
+        self.files.chmod(0o555)
 
     def _renamed(self, staged: Path, nonce: str) -> Snapshot:
         """Rename to the next free copy's name, and judge by what is there afterwards, not by the answer."""
@@ -253,6 +256,10 @@ class Staging:
         with suppress(OSError, Failure):
             return Ready.parse((target / layout.READY).read_bytes()).nonce == nonce
         return False
+
+
+def _mode(entry: Entry) -> int:
+    return 0o555 if entry.executable else 0o444
 
 
 def joined(records: list[Record]) -> list[Record]:

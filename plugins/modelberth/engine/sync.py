@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from modelberth.engine.hashing import chunk_hasher
 from modelberth.engine.lock import Lock
 from modelberth.engine.pace import Pace
 from modelberth.engine.report import Progress, Result
+from modelberth.engine.reuse import Missing, held_chunks
 from modelberth.engine.staging import Staging
 from modelberth.engine.stores import Store, open_store
 from modelberth.engine.transport import Again, Fill, Transport, since
@@ -119,27 +121,26 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[tuple[Published, Stat
             if found := _undamaged(root, order, stop):
                 return found, Moved()  # the writer that was waited for had the same to do
             staging = Staging(root, order.revision, manifest)
-            moved = _filled(staging, _Fetch(store, location, staging, order, stop))
+            moved = _filled(staging, _Fill(store, location, staging, order, stop))
             published = _published(staging, root, order)
     return (published, published.ready.stats), moved
 
 
-def _filled(staging: Staging, fetch: _Fetch) -> Moved:
+def _filled(staging: Staging, fill: _Fill) -> Moved:
     """Bring all that the staging directory lacks; whatever ends this, what arrived is in the journal."""
     try:
         staging.prepare()
         missing = staging.missing()
         staging.refuse_too_little_space()
-        fetch.all(missing)
-    except Failure as failure:
-        if failure.code not in (ExitCode.NO_SPACE, ExitCode.UNREACHABLE):
+        fill.all(missing)
+        staging.flush()
+    except Failure:
+        with suppress(OSError):  # the failure itself says more than that its last seconds were lost
             staging.flush()
         raise
-    else:
-        staging.flush()
     finally:
         staging.close()
-    return Moved(fetched=fetch.progress.done, reused=staging.manifest.size - fetch.progress.done)
+    return Moved(fetched=fill.fetched.done, reused=staging.manifest.size - fill.fetched.done)
 
 
 def _published(staging: Staging, root: Path, order: Order) -> Published:
@@ -152,13 +153,14 @@ def _published(staging: Staging, root: Path, order: Order) -> Published:
     return claim.published(root, order.revision, snapshot)
 
 
-class _Fetch:
-    """Fetches chunks into a staging directory."""
+class _Fill:
+    """Fills a staging directory with chunks: from other snapshots where they have them, else from the bucket."""
 
     def __init__(self, store: Store, location: Location, staging: Staging, order: Order, stop: Stop) -> None:
         self._store = store
         self._places = {place.path: place for place in location.files}
         self._manifest = staging.manifest
+        self._model = order.revision.model
         self._staging = staging
         self._stop = stop
         self._transport = Transport(stop)
@@ -166,17 +168,45 @@ class _Fetch:
         self._streams = order.streams or default_streams()
         self._pace = Pace(order.rate, stop)
         self._buffers = proof.Buffers()
-        self.progress = Progress("fetched", 0)
+        self._root = order.root
+        self.fetched = Progress("fetched", 0)
 
-    def all(self, missing: dict[int, list[int]]) -> None:
-        """Fetch the chunks *missing* of each file."""
-        spans = (self._manifest.files[number].span(index) for number, chunks in missing.items() for index in chunks)
-        self.progress = Progress("fetched", sum(span.length for span in spans))
+    def all(self, missing: Missing) -> None:
+        """Bring the chunks *missing* of each file."""
         for number, chunks in missing.items():
             if not chunks:
                 self._staging.create_empty(number)
-        with self.progress.shown():
+        missing = self._without_held(missing)
+        self.fetched = Progress("fetched", self._bytes(missing))
+        with self.fetched.shown():
             for_each(self._run, _tasks(missing), self._stop, self._streams)
+
+    def _bytes(self, missing: Missing) -> int:
+        return sum(self._manifest.files[number].span(index).length for number in missing for index in missing[number])
+
+    def _without_held(self, missing: Missing) -> Missing:
+        """Take what other snapshots hold; return what they do not."""
+        held = held_chunks(self._root, self._model, self._manifest, missing)
+        chunks = [(number, index) for number in missing for index in missing[number]]
+        candidates = [pair for pair in chunks if self._digest(*pair) in held]
+        taken: set[tuple[int, int]] = set()
+
+        def take(pair: tuple[int, int]) -> None:
+            digest, hasher = self._digest(*pair), self._hasher()
+            view = self._buffers.chunk[: held[digest].span.length]
+            if held[digest].read(view, hasher) == digest:
+                self._write(*pair, view)
+                taken.add(pair)
+
+        for_each(take, candidates, self._stop, self._streams)
+        return {number: [i for i in indexes if (number, i) not in taken] for number, indexes in missing.items()}
+
+    def _digest(self, number: int, index: int) -> bytes:
+        return self._manifest.files[number].chunks[index]
+
+    def _write(self, number: int, index: int, view: memoryview) -> None:
+        with filesystem.told(f"write {self._manifest.files[number].path!r}"):
+            self._staging.write(number, index, view)
 
     def _run(self, task: tuple[int, Run]) -> None:
         number, run = task
@@ -197,12 +227,11 @@ class _Fetch:
         fill(view, hasher.update)
         if hasher.digest() != entry.chunks[index]:
             raise Again(_mismatch(entry, index, place, hasher.digest()))
-        with filesystem.told(f"write {entry.path!r}"):
-            self._staging.write(number, index, view)
-        self.progress.add(span.length)
+        self._write(number, index, view)
+        self.fetched.add(span.length)
 
 
-def _tasks(missing: dict[int, list[int]]) -> Iterator[tuple[int, Run]]:
+def _tasks(missing: Missing) -> Iterator[tuple[int, Run]]:
     for number, chunks in missing.items():
         for run in runs(chunks, CHUNKS_PER_GET):
             yield number, run

@@ -9,37 +9,33 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelberth.core import layout
 from modelberth.core.choices import Sending, sending
-from modelberth.core.chunks import CHUNK_SIZE, Run, parts
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Location, Place, lost
-from modelberth.core.manifest import LARGEST, Entry, Manifest
+from modelberth.core.manifest import LARGEST, Manifest
 from modelberth.core.revision import Revision
 from modelberth.engine.bucket import find_location, listing, read_manifest
 from modelberth.engine.describe import Digesting, digest_files, refuse_changed
+from modelberth.engine.earlier import earlier_places, location_keys
+from modelberth.engine.outgoing import Outgoing, tasks
 from modelberth.engine.report import Progress, Result
 from modelberth.engine.scan import Scan, SourceFile, scan
-from modelberth.engine.stores import Store, Stored, Writing, open_store
+from modelberth.engine.stores import Store, Stored, open_store
 from modelberth.engine.workers import default_streams, for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from modelberth.core.layout import BucketUrl
     from modelberth.engine.stopping import Stop
 
 log = logging.getLogger(__name__)
-
-MOST_PARTS = 9_000
-_EARLIER = 3
-"""How many earlier revisions are looked at for bytes that need not be sent."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +73,6 @@ def upload(order: Order, stop: Stop) -> Result:
     }
 
 
-@dataclass(frozen=True)
-class _Earlier:
-    """What earlier uploads of the model hold."""
-
-    places: dict[tuple[bytes, ...], Place] = field(default_factory=dict)
-    sizes: frozenset[int] = frozenset()
-
-
 class _Upload:
     """One run of an upload."""
 
@@ -99,8 +87,8 @@ class _Upload:
         self._lock = threading.Lock()
         self._there = {item.key: item for item in store.list(layout.data_prefix(order.url, order.model, order.name))}
         self._refuse_strangers()
-        self._locations = _location_keys(store, order.model)
-        self._earlier = _earlier(store, order.model, self._locations)
+        self._locations = location_keys(store, order.model)
+        self._earlier = earlier_places(store, order.model, self._locations)
         self._digested = self._digest_known_sizes()
 
     def _refuse_strangers(self) -> None:
@@ -167,12 +155,12 @@ class _Upload:
         def settle(item: Digesting) -> None:
             place = self._earlier.places.get(item.entry().chunks)
             there = self._stored_now(item.file.path)
-            ours = (item.file.size, _sum(item))
+            ours = (item.file.size, item.total())
             action = sending(ours, (there.size, there.checksum) if there else None, known=place is not None)
             if action is Sending.REFUSE:
                 raise self._used(self._key(item.file.path))
             if action is Sending.KEEP and there:
-                self._done(item.file, there, _sum(item))
+                self._done(item.file, there, item.total())
             if action is Sending.COPY and place:
                 self._copy(item, place)
 
@@ -185,7 +173,7 @@ class _Upload:
     def _copy(self, item: Digesting, place: Place) -> None:
         """Copy inside the bucket; what does not come out as ours is sent after all."""
         stored = self._store.copy(place, self._key(item.file.path))
-        if stored and (stored.size, stored.checksum) == (item.file.size, _sum(item)):
+        if stored and (stored.size, stored.checksum) == (item.file.size, item.total()):
             self._done(item.file, stored, stored.checksum)
             with self._lock:
                 self.copied += stored.size
@@ -203,10 +191,10 @@ class _Upload:
     def _send(self, files: list[SourceFile]) -> None:
         """Send *files*, digesting them in the same pass."""
         progress = Progress("sent", sum(file.size for file in files))
-        sendings = [_Sending(self._store, file, self._key(file.path)) for file in files]
+        sendings = [Outgoing(self._store, file, self._key(file.path)) for file in files]
         self._digested |= {item.digesting.file.path: item.digesting for item in sendings}
 
-        def send(task: tuple[_Sending, list[int]]) -> None:
+        def send(task: tuple[Outgoing, list[int]]) -> None:
             item, numbers = task
             for number in numbers:
                 self._stop.check()
@@ -216,7 +204,7 @@ class _Upload:
 
         try:
             with progress.shown():
-                for_each(send, _tasks(sendings, parallel=self._store.parallel_parts), self._stop, default_streams())
+                for_each(send, tasks(sendings, parallel=self._store.parallel_parts), self._stop, default_streams())
         except BaseException:
             for item in sendings:
                 item.abandon()
@@ -224,12 +212,14 @@ class _Upload:
         finally:
             self.sent = progress.done
 
-    def _finish(self, item: _Sending) -> None:
+    def _finish(self, item: Outgoing) -> None:
         refuse_changed([item.digesting.file])
-        stored = item.finish()
-        if stored is None:
+        ours = (item.digesting.file.size, item.digesting.total())
+        # "Exists already" is also the answer to a repeated request whose first answer was lost: look at what is there.
+        stored = item.finish() or self._store.head(item.key)
+        if stored is None or (stored.checksum and (stored.size, stored.checksum) != ours):
             raise self._used(item.key)
-        self._done(item.digesting.file, stored, _sum(item.digesting))
+        self._done(item.digesting.file, stored, item.digesting.total())
 
     def _refuse_new_files(self) -> None:
         """Refuse a directory that got or lost files meanwhile."""
@@ -263,108 +253,6 @@ class _Upload:
         _create_equal(self._store, layout.manifest_key(url, model, manifest.digest), manifest.dump())
         key = layout.location_key(url, model, manifest.digest, self._order.name)
         _create_equal(self._store, key, location.dump())
-
-
-class _Sending:
-    """One file on its way."""
-
-    def __init__(self, store: Store, file: SourceFile, key: str) -> None:
-        self.digesting = Digesting(file, "blake3", store.checksum)
-        self.key = key
-        self.runs: list[Run] = parts(file.size, self.digesting.head, CHUNK_SIZE, MOST_PARTS)
-        self._store = store
-        self._writing: Writing | None = None
-        self._lock = threading.Lock()
-        self._left = max(len(self.runs), 1)
-        self._finished = False
-
-    def _begun(self) -> Writing:
-        with self._lock:
-            if self._writing is None:
-                self._writing = self._store.write(self.key, [self._size(run) for run in self.runs])
-            return self._writing
-
-    def _size(self, run: Run) -> int:
-        return sum(span.length for span in self.digesting.spans[run.first : run.first + run.count])
-
-    def send_part(self, number: int) -> int:
-        """Read, digest and send a part; return its bytes."""
-        run = self.runs[number]
-        data = bytearray(self._size(run))
-        position = 0
-        for index in range(run.first, run.first + run.count):
-            length = self.digesting.spans[index].length
-            self.digesting.read(index, memoryview(data)[position : position + length])
-            position += length
-        checksum = self.digesting.checksum
-        self._begun().send(number, memoryview(data), checksum.of(data) if checksum else 0)
-        return len(data)
-
-    def is_complete(self, count: int) -> bool:
-        """Count *count* parts as sent; say whether they were the last."""
-        with self._lock:
-            self._left -= max(count, 1)
-            return not self._left
-
-    def finish(self) -> Stored | None:
-        """Let the object appear."""
-        stored = self._begun().finish(_sum(self.digesting))
-        self._finished = True
-        return stored
-
-    def abandon(self) -> None:
-        """Leave nothing of an unfinished object behind, as far as the store can still be reached."""
-        if self._writing and not self._finished:
-            try:
-                self._writing.abandon()
-            except Failure as failure:
-                log.warning("Object %s: %s", self.key, failure)
-
-
-def _tasks(sendings: Iterable[_Sending], *, parallel: bool) -> Iterator[tuple[_Sending, list[int]]]:
-    for item in sendings:
-        numbers = list(range(len(item.runs)))
-        if parallel and numbers:
-            yield from ((item, [number]) for number in numbers)
-        else:
-            yield item, numbers
-
-
-def _sum(digesting: Digesting) -> str:
-    assert digesting.checksum  # noqa: S101 - for mypy: uploads always ask for one
-    return digesting.checksum.text()
-
-
-def _location_keys(store: Store, model: str) -> list[str]:
-    """Return the keys of all locations of the model, the newest upload's first."""
-    keys = [item.key for item in store.list(layout.revisions_prefix(store.url, model)) if "/locations/" in item.key]
-    return sorted(keys, key=lambda key: key.rpartition("/")[2], reverse=True)
-
-
-def _earlier(store: Store, model: str, keys: list[str]) -> _Earlier:
-    """Return what the newest revisions of the model hold, for the bytes that need not be sent again."""
-    places: dict[tuple[bytes, ...], Place] = {}
-    for key in keys[:_EARLIER]:
-        places |= _held(store, model, key)
-    return _Earlier(places, frozenset(place.size for place in places.values()))
-
-
-def _held(store: Store, model: str, key: str) -> dict[tuple[bytes, ...], Place]:
-    """Return a location's places by their chunks; nothing when it cannot be used."""
-    try:
-        location = Location.parse(store.read(key, LARGEST) or b"")
-        manifest = read_manifest(store, location.revision)
-    except Failure as failure:
-        log.warning("Location %s: not used: %s", key, failure)
-        return {}
-    if location.revision.model != model:
-        return {}
-    places = {place.path: place for place in location.files}
-    return {entry.chunks: places[entry.path] for entry in manifest.files if _is_held(entry, places)}
-
-
-def _is_held(entry: Entry, places: dict[str, Place]) -> bool:
-    return bool(entry.size) and entry.path in places and places[entry.path].size == entry.size
 
 
 def _create_equal(store: Store, key: str, data: bytes) -> None:
