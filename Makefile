@@ -31,11 +31,15 @@ status: install ## Say what runs, where the UI is and how to log in
 down: ## Stop and unmount everything that demo and test started
 	@if test -x $(BIN)/python; then $(LOCAL) down; else echo "Nothing is installed here, so nothing runs."; fi
 
-test: install lint ## Everything, on the real environment
-	$(LOCAL) run -- $(BIN)/pytest
+# What needs no cluster runs while the cluster is built and started.
+test: install ## Everything, on the real environment
+	mkdir -p .local/log
+	$(MAKE) --no-print-directory lint test-unit >.local/log/unit.log 2>&1 & unit=$$!; code=0; \
+	$(LOCAL) run -- $(BIN)/pytest tests/engine tests/cluster tests/e2e || code=$$?; \
+	wait $$unit || code=$$?; cat .local/log/unit.log; exit $$code
 
 test-unit: install ## What needs no cluster and no server: seconds
-	$(BIN)/pytest tests/unit tests/dags
+	$(BIN)/pytest --numprocesses=2 tests/unit tests/dags
 
 lint: install ## Style, types and layers
 	$(BIN)/ruff check

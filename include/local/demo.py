@@ -49,7 +49,7 @@ def demo(settings: Settings) -> None:
     """
     environment.up(settings, airflow_parts)
     lease.keep(settings)
-    serving.serving_namespace(settings, NAMESPACE)
+    serving.serving_namespace(settings, NAMESPACE, lasting=True)
     serving.serve(settings, NAMESPACE)
     stage = Stage(settings, local_airflow(settings))
     stage.play()

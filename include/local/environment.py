@@ -14,12 +14,13 @@ import binaries
 import cgroups
 import kubectl
 import lease
+import leftovers
 import packages
 import remote
 import serving
 import stores
 from env import read_env, write_env
-from machine import host, machine, start_host, start_machine
+from machine import host, machine, others, start_host, start_machine
 from problems import LocalError
 from settings import Settings
 
@@ -122,7 +123,8 @@ def down(settings: Settings) -> None:
 
 def stop(settings: Settings) -> bool:
     """End all processes, remove cgroups and the entry in the register; say whether anything ran."""
-    ran = [supervisor.capsule.stop() for supervisor in (host(settings), machine(settings))]
+    capsules = (*others(settings), host(settings).capsule, machine(settings).capsule)
+    ran = [capsule.stop() for capsule in capsules]
     cgroups.remove(settings.cgroup)
     settings.env.unlink(missing_ok=True)
     shutil.rmtree(settings.run, ignore_errors=True)
@@ -153,8 +155,10 @@ def run(settings: Settings, command: Sequence[str], beside: Callable[[Settings],
     :returns: The command's exit code; 1 when it was 0 but a part died meanwhile.
     """
     try:
-        with lease.used(settings):
+        with lease.used(settings) as alone:
             up(settings, beside)
+            if alone and not os.environ.get("CLUSTER"):
+                clear_killed_tests(settings)
             code = lease.run(command, read_env(settings))
             died = deaths(settings)
     finally:
@@ -164,6 +168,13 @@ def run(settings: Settings, command: Sequence[str], beside: Callable[[Settings],
     if died:
         print("While the command ran:\n" + "\n".join(died), flush=True)
     return code or int(bool(died))
+
+
+def clear_killed_tests(settings: Settings) -> None:
+    """Clear what tests left that were killed: only for the one user, since what others' tests use looks the same."""
+    for capsule in others(settings):
+        capsule.stop()
+    leftovers.clear(settings)
 
 
 def deaths(settings: Settings) -> list[str]:

@@ -53,12 +53,17 @@ def keep_file(settings: Settings) -> Path:
 
 
 @contextmanager
-def used(settings: Settings) -> Iterator[None]:
-    """Count as a user of the environment."""
+def used(settings: Settings) -> Iterator[bool]:
+    """Count as a user of the environment; the value says whether there was no other at the beginning."""
     settings.state.mkdir(exist_ok=True)
     with (settings.state / "use.lock").open("a") as file:
+        alone = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            alone = False
         fcntl.flock(file, fcntl.LOCK_SH)
-        yield
+        yield alone
 
 
 def wanted(settings: Settings) -> bool:

@@ -25,16 +25,23 @@ SCRIPT = Path(__file__).with_name("machine.sh")
 
 def machine(settings: Settings) -> Supervisor:
     """Return the supervisor of the cluster's parts."""
-    name = "machine"
-    capsule = Capsule(name, settings.run, settings.state / f"{name}.conf", settings.log / f"{name}.log")
-    return Supervisor(capsule, settings.log, entered=True)
+    return Supervisor(capsule(settings, "machine"), settings.log, entered=True)
 
 
 def host(settings: Settings) -> Supervisor:
     """Return the supervisor of what runs beside the cluster, on this machine's own network: Airflow."""
-    name = "host"
-    capsule = Capsule(name, settings.run, settings.state / f"{name}.conf", settings.log / f"{name}.log")
-    return Supervisor(capsule, settings.log)
+    return Supervisor(capsule(settings, "host"), settings.log)
+
+
+def others(settings: Settings) -> list[Capsule]:
+    """Return the capsules of tests, which may have been killed before they could end them."""
+    names = {path.stem for path in settings.run.glob("*.pid")} - {"machine", "host"}
+    return [capsule(settings, name) for name in sorted(names)]
+
+
+def capsule(settings: Settings, name: str) -> Capsule:
+    """Return the capsule called *name*."""
+    return Capsule(name, settings.run, settings.state / f"{name}.conf", settings.log / f"{name}.log")
 
 
 def start_machine(settings: Settings, parts: Sequence[Part]) -> Supervisor:

@@ -36,15 +36,22 @@ POD_VARIABLES = {
 """What the pods' tools read, and its name in ``.local/env``."""
 
 
-def serving_namespace(settings: Settings, name: str) -> None:
+FOR_A_TEST = "modelberth.dev/for-a-test"
+"""The label of namespaces that are deleted with the test run that made them, or by the next."""
+
+
+def serving_namespace(settings: Settings, name: str, *, lasting: bool = False) -> None:
     """
     Make all that a serving namespace needs, unless it is there: rights, volume, claim, the pods' bucket credentials.
 
     :param name: The namespace.
+    :param lasting: It is not a test's.
     """
     values = read_env(settings)
     [namespace] = manifest(settings, "namespace.yaml")
     namespace["metadata"]["name"] = name
+    if not lasting:
+        namespace["metadata"]["labels"][FOR_A_TEST] = "true"
     apply(settings, [namespace])
     if values["STORAGE_CLASS"] == LOCAL_CLASS:
         apply(settings, local_storage(settings, name))

@@ -17,7 +17,7 @@ import secrets
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -32,6 +32,7 @@ FAKE_GCS = "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
 MODEL_BUCKETS = ("modelberth", "modelberth-test-*")
 BUCKETS = ("modelberth", "modelberth-receipts")
 """What the demo uses; tests make their own."""
+TEST_BUCKETS = ("modelberth-test-", "modelberth-receipts-")
 
 
 def parts(settings: Settings) -> list[Part]:
@@ -137,18 +138,41 @@ def credentials(settings: Settings) -> dict[str, str]:
     return dict(json.loads(path.read_text()))
 
 
-def create_buckets(settings: Settings) -> None:
-    """Make the demo's buckets in both stores, unless they are there."""
+def s3_client(settings: Settings) -> Any:
+    """Return a client of the S3 server with Airflow's rights."""
     import boto3
 
     keys = credentials(settings)
-    client = boto3.client(
+    return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint,
         region_name="us-east-1",
         aws_access_key_id=keys["S3_ACCESS_KEY"],
         aws_secret_access_key=keys["S3_SECRET_KEY"],
     )
+
+
+def clear_test_buckets(settings: Settings) -> list[str]:
+    """Delete the buckets that tests made in the S3 server, with what is in them; return their names."""
+    client = s3_client(settings)
+    names = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
+    tests = [name for name in names if name.startswith(TEST_BUCKETS)]
+    for name in tests:
+        delete_bucket(client, name)
+    return tests
+
+
+def delete_bucket(client: Any, name: str) -> None:
+    """Delete a bucket with what is in it."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for item in page.get("Contents", []):
+            client.delete_object(Bucket=name, Key=item["Key"])
+    client.delete_bucket(Bucket=name)
+
+
+def create_buckets(settings: Settings) -> None:
+    """Make the demo's buckets in both stores, unless they are there."""
+    client = s3_client(settings)
     there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for bucket in BUCKETS:
         if bucket not in there:
