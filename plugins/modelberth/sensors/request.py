@@ -40,7 +40,7 @@ def body(plan: Plan, requested_by: str | None, verified: Mapping[str, Receipt]) 
         ),
         "**What changes**",
         _table(("Service", "Workload", "Against what is live"), [_change(target) for target in plan.targets]),
-        _table(("Service", "Variable", "from", "to"), [row for target in plan.targets for row in _bindings(target)]),
+        _table(("Service", "Variable", "", "Value"), [row for target in plan.targets for row in _bindings(target)]),
         "**What was proven** (every byte read again, after staging)",
         _table(
             ("Service", "Bytes", "How", "Node", "When"), [_proof(name, receipt) for name, receipt in verified.items()]
@@ -70,10 +70,12 @@ def _difference(difference: Difference | None) -> str:
 
 
 def _bindings(target: Target) -> list[tuple[str, str, str, str]]:
-    return [
-        (target.service, f"`{one}`", f"`{one.from_}`" if one.from_ else "not set", f"`{one.to}`")
-        for one in target.bindings
-    ]
+    """Return two rows a binding: two paths of a snapshot beside each other are wider than a screen."""
+    rows = []
+    for one in target.bindings:
+        rows.append((target.service, f"`{one}`", "now", f"`{one.from_}`" if one.from_ else "not set"))
+        rows.append(("", "", "then", f"`{one.to}`"))
+    return rows
 
 
 def _proof(service: str, receipt: Receipt) -> tuple[str, str, str, str, str]:
