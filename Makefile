@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCAL := $(BIN)/python include/local
 
-.PHONY: help install demo status down test test-unit lint format bench
+.PHONY: help install up demo status down test test-unit lint format bench
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ install: .venv/.installed ## Install Airflow, the providers, the project and its
 	uv pip install --quiet --python $(BIN)/python -c constraints.txt -r requirements.txt -r requirements-dev.txt; \
 	uv pip install --quiet --python $(BIN)/python --no-deps -e . -r include/local/requirements-model.txt
 	touch $@
+
+up: install ## Start the local environment without shipping anything (docs/local.md)
+	$(LOCAL) up
 
 demo: install ## Ship a real model from source to serving on a real Kubernetes, and leave it running
 	$(LOCAL) demo
@@ -40,6 +43,10 @@ test: install ## Everything, on the real environment
 
 test-unit: install ## What needs no cluster and no server: seconds
 	$(BIN)/pytest --numprocesses=2 tests/unit tests/dags
+
+bench: install ## How fast the engine is, beside its peers (docs/benchmarks.md)
+	uv pip install --quiet --python $(BIN)/python -r tests/bench/requirements.txt
+	$(BIN)/python tests/bench/bench_sync.py
 
 lint: install ## Style, types and layers
 	$(BIN)/ruff check

@@ -76,6 +76,9 @@ class LocalAirflow:
             "LOGGING__COLORED_CONSOLE_LOG": False,
             # Idle sleep and intervals are what a small chain mostly waits for: docs/benchmarks.md.
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+            # A worker may notice the end of a deferred leg this much too late. When the next leg has begun by then,
+            # the scheduler takes it for lost and tries again: pods as short as ours meet that at the default of 5 s.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
         }
