@@ -145,7 +145,7 @@ class Stand:
         return path
 
     def model(self, name: str, files: dict[str, bytes], service: dict[str, Any] | None = None, **model: Any) -> Model:
-        """Make a model whose source holds *files*, its service and its Deployment, and wait for its Dag.
+        """Make a model whose source holds *files*, its service and its Deployment; its Dag comes soon.
 
         :param service: Keys of the service's file that differ.
         :param model: Keys of the model's file that differ.
@@ -156,7 +156,6 @@ class Stand:
             (source / path).write_bytes(data)
         self.deploy(name)
         self.catalog(name, source, service or {}, model)
-        self.dag(f"release_{name}")
         return Model(self, name, source)
 
     def catalog(self, name: str, source: Path, service: dict[str, Any], model: dict[str, Any]) -> None:
