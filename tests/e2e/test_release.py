@@ -19,13 +19,14 @@ GATE = "gate.approve"
 TINY = {"weights.bin": os.urandom(300_000), "config.json": b"{}"}
 
 
+EMBEDDER = {"ready_within": 45}
 GATED = ("not-you", "rejected", "forged", "corrupted", "bitrot", "swapped")
 
 
 @pytest.fixture(scope="module")
 def embedder(stand: Stand) -> Model:
     """The real model, served by the reference server."""
-    model = stand.model("embedder", {}, service={"ready_within": 45})
+    model = stand.model("embedder", {}, EMBEDDER)
     minilm.put_model(model.source, "fp32")
     stand.dag(model.dag_id)
     return model
@@ -86,6 +87,9 @@ def test_a_release_of_the_same_bytes_moves_none(stand, embedder):
 def test_refresh_proposes_what_is_new_once_and_the_answer_changes(stand, embedder):
     old, before = embedder.ask("/embed", {"text": "a ship"}), stand.admin.runs(embedder.dag_id)
     minilm.put_model(embedder.source, "int8")
+    stand.admin.wait_finished(stand.admin.trigger("refresh_models"))
+    assert stand.admin.runs(embedder.dag_id) == before, "its file says that it is paused"
+    stand.catalog(embedder.name, embedder.source, EMBEDDER, {"refresh": {"paused": False}})
     stand.admin.wait_finished(stand.admin.trigger("refresh_models"))
     stand.admin.wait_finished(stand.admin.trigger("refresh_models"))
     (run,) = [run for run in stand.admin.runs(embedder.dag_id) if run not in before]
