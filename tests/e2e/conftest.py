@@ -72,6 +72,7 @@ class Model:
         run = self.parked()
         self.stand.alice.answer(run, GATE, "Approve")
         self.ended(run, "success")
+        assert self.stand.admin.tasks(run)["record"] == "success", self.stand.story(run)
         return run
 
     def ended(self, run: Run, state: str) -> None:
