@@ -13,6 +13,7 @@ from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes import workload
 from modelberth.kubernetes.target import Found, find
 from modelberth.receipts import open_store
+from modelberth.receipts.damage import damage_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
     model, services = catalog.model(model_name), catalog.targets(model_name)
     upload = evidence.read("upload")
     revision = Revision.parse(upload["revision"])
-    snapshots = {service.name: _verified(evidence, service, revision) for service in services}
+    snapshots = {service.name: _verified(evidence, model, service, revision) for service in services}
     found = {service.name: find(service, model.name) for service in services}
     problems = [problem for one in found.values() for problem in one.problems]
     approvers = _approvers(services)
@@ -59,7 +60,7 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
 _NOBODY = "No person is an approver of all its targets, and one answer is for all: make one so in the services' files."
 
 
-def _verified(evidence: Evidence, service: Service, revision: Revision) -> Snapshot:
+def _verified(evidence: Evidence, model: Model, service: Service, revision: Revision) -> Snapshot:
     """Return the snapshot that was read again on the service's claim."""
     receipt = evidence.read("verify", service.name)
     if receipt["revision"] != str(revision):
@@ -67,7 +68,10 @@ def _verified(evidence: Evidence, service: Service, revision: Revision) -> Snaps
             f"Service {service.name!r} was verified to hold {receipt['revision']}, but {revision} was uploaded: "
             "clear the service's sync."
         )
-    return Snapshot.parse(receipt["snapshot"])
+    snapshot = Snapshot.parse(receipt["snapshot"])
+    if problem := damage_record(model, (service.namespace, service.claim)).problem(snapshot):
+        raise PlanRefusedError(problem)
+    return snapshot
 
 
 def _approvers(services: Sequence[Service]) -> tuple[Approver, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from modelberth.core import approval, plan
+from modelberth.core.revision import Snapshot
 from modelberth.operators.pod import CLAIM, ModelPodOperator
 
 
@@ -34,6 +35,8 @@ class CheckModelOperator(ModelPodOperator):
                 f"Approved for service {self.target!r} is snapshot {snapshot}, but verify proved "
                 f"{verified['snapshot']}. Start a new release."
             )
+        if problem := self.damage.problem(Snapshot.parse(snapshot)):
+            raise AirflowFailException(problem)
         return verified
 
     def command(self, basis: dict[str, Any]) -> list[str]:

@@ -47,6 +47,19 @@ class DamageRecord:
         paths = self._store.keys(self._path(f"{revision.digest.hex}.", end=""))
         return sorted(self._read(path) for path in paths)
 
+    def problem(self, snapshot: Snapshot) -> str | None:
+        """Return why *snapshot* may not go live, as whole sentences; None if nobody found it damaged."""
+        path = self._path(str(snapshot))
+        data = self._store.read(path)
+        if data is None:
+            return None
+        self._read(path)
+        found_by = self._key.unseal(data, path).get("found_by")
+        return (
+            f"Snapshot {snapshot} on claim {'/'.join(self.claim)} is on record as damaged (found by {found_by}). "
+            "Start a new release: it stages a fresh copy beside it."
+        )
+
     def _read(self, path: str) -> Snapshot:
         note = self._key.unseal(self._store.read(path) or b"", path)
         name = str(note.get("snapshot"))

@@ -27,6 +27,15 @@ def test_what_was_found_is_known_by_copy(damage):
     assert damage.of(REVISION) == [FIRST, SECOND, TENTH]
 
 
+def test_what_is_damaged_may_not_go_live_and_the_reader_is_told_why(damage):
+    damage.add(FIRST, "verify of release r", ["bad"])
+    assert damage.problem(SECOND) is None
+    assert damage.problem(FIRST) == (
+        f"Snapshot {FIRST} on claim serving/models is on record as damaged (found by verify of release r). "
+        "Start a new release: it stages a fresh copy beside it."
+    )
+
+
 def test_the_first_finding_stands(damage, objects):
     damage.add(FIRST, "verify of release r", ["bad"])
     before = dict(objects)

@@ -357,6 +357,16 @@ def test_check_refuses_a_snapshot_that_verify_did_not_prove(api, approved, conte
         operator(CheckModelOperator).execute(context)
 
 
+def test_check_refuses_a_snapshot_that_another_release_found_damaged(api, approved, context):
+    damage = damage_record(load().model("minilm"), ("serving", "models"))
+    damage.add(Snapshot.parse(SNAPSHOT), "verify of release later", ["bad"])
+    with pytest.raises(
+        AirflowFailException, match=r"serving/models is on record as damaged \(found by verify"
+    ):
+        operator(CheckModelOperator).execute(context)
+    api.client.create_namespaced_pod.assert_not_called()
+
+
 def test_a_forged_receipt_is_no_basis(api, uploaded, objects, context):
     (key,) = [key for key in objects if key.endswith("02-upload.json")]
     objects[key] = objects[key].replace(HEX.encode(), b"ef" * 32)

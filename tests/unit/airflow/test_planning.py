@@ -1,0 +1,39 @@
+"""What a plan refuses to rest on, before the cluster is asked."""
+
+import pytest
+
+from modelberth.catalog import load
+from modelberth.core.plan import PlanRefusedError
+from modelberth.core.revision import Snapshot
+from modelberth.kubernetes.planning import make_plan
+from modelberth.receipts.damage import damage_record
+
+HEX = "ab" * 32
+REVISION, SNAPSHOT = f"minilm@sha256:{HEX}", f"{HEX}.1"
+CLAIM = {"connection": "modelberth_kubernetes", "namespace": "serving", "claim": "models"}
+
+
+@pytest.fixture
+def verified(evidence):
+    """Writes the receipt of a verify, after an upload."""
+    evidence.write("upload", {"revision": REVISION, "files": 1, "bytes": 7})
+
+    def write(**changes):
+        evidence.write("verify", {"revision": REVISION, "snapshot": SNAPSHOT, **CLAIM, **changes}, target="embedder")
+        return evidence
+
+    return write
+
+
+def refused(evidence, said):
+    with pytest.raises(PlanRefusedError, match=said):
+        make_plan(load(), "minilm", evidence)
+
+
+def test_another_revision_than_was_uploaded_is_refused(verified):
+    refused(verified(revision=f"minilm@sha256:{'cd' * 32}"), "clear the service's sync")
+
+
+def test_a_snapshot_on_record_as_damaged_is_refused(verified):
+    damage_record(load().model("minilm"), ("serving", "models")).add(Snapshot.parse(SNAPSHOT), "check of release x", [])
+    refused(verified(), r"on record as damaged \(found by check of release x\)")
