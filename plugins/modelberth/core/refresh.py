@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 FIRST_WAIT = timedelta(minutes=30)
 LONGEST_WAIT = timedelta(days=1)
+LOST_AFTER = timedelta(days=8)
+"""A gate asks for 7 days at most (a sensor's time-out), and a day is for the way there: then its run is gone."""
 
 
 class Entry(Protocol):
@@ -40,7 +43,7 @@ class Entry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether to propose, why, and as which attempt (from 1) at this source version."""
+    """Whether to propose, why, and as the model's how many-th release (from 1): the same while the ledger is."""
 
     propose: bool
     reason: str
@@ -53,42 +56,65 @@ def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetim
     Only the newest release counts, of those that knew their version: a source that went from A to B and back to A
     has moved, and asks again.
 
-        paused | newest release   | its events                      | propose
-        -------+------------------+---------------------------------+------------------------------------
-        yes    | any              | any                             | no: paused in the model's file
-        no     | none             | -                               | yes: nothing was ever proposed
-        no     | another version  | any                             | yes: the source has moved on
-        no     | this version     | rejected, put-back, rolled-back | no: a person asks, or it moves on
-        no     | this version     | live                            | no: it is live
-        no     | this version     | approved and failed             | no: a person looks first
-        no     | this version     | superseded                      | no: what superseded it comes first
-        no     | this version     | failed, the wait is not over    | no: not yet
-        no     | this version     | failed, the wait is over        | yes: again
-        no     | this version     | proposed, approved              | no: under way
+        paused | newest release   | its events                        | propose
+        -------+------------------+-----------------------------------+------------------------------------
+        yes    | any              | any                               | no: paused in the model's file
+        no     | none             | -                                 | yes: nothing was ever proposed
+        no     | another version  | any                               | yes: the source has moved on
+        no     | this version     | rejected, put-back, rolled-back   | no: a person asks, or it moves on
+        no     | this version     | live                              | no: it is live
+        no     | this version     | approved and failed               | no: a person looks first
+        no     | this version     | superseded                        | no: what superseded it comes first
+        no     | this version     | failed, the wait is not over      | no: not yet
+        no     | this version     | failed, the wait is over          | yes: again
+        no     | this version     | only proposed, for 8 days or more | as if it had failed then
+        no     | this version     | proposed, approved                | no: under way
 
-    The wait after a failure before the gate is 30 minutes and doubles with each failure in a row, to a day.
+    The wait after a failure before the gate is 30 minutes and doubles with each failure in a row, to a day. Releases
+    that failed without knowing a version, since the newest that knew, may have been about any: what would be proposed
+    waits for them as well.
     """
     if paused:
         return Decision(False, "paused in the model's file")
-    attempt = len({entry.release_id for entry in entries if entry.source_version == version}) + 1
     releases = _by_release(entries)
-    if not releases:
-        return Decision(True, "nothing was ever proposed", attempt)
+    known = [release for release in releases if any(entry.source_version for entry in release)]
+    unknown = _unknown_since(releases)
+    if not known:
+        decision = Decision(True, "nothing was ever proposed")
+    elif version not in _versions(known[-1]):
+        decision = Decision(True, "the source has moved on")
+    else:
+        decision = _same_again(known, version, now)
+    if decision.propose and unknown and not (wait := _after_failures(unknown, "failed", now)).propose:
+        decision = wait
+    return replace(decision, attempt=len(releases) + 1 if decision.propose else 0)
+
+
+def _same_again(releases: list[list[Entry]], version: str, now: datetime) -> Decision:
+    """Decide about *version*, which the newest of *releases* was about."""
     newest = releases[-1]
-    if version not in {entry.source_version for entry in newest}:
-        return Decision(True, "the source has moved on", attempt)
     events = {entry.event for entry in newest}
     for final, reason in _FINAL:
         if final <= events:
             return Decision(False, reason)
-    if "failed" not in events:
+    if _failed_at(newest, now) is None:
         return Decision(False, f"release {newest[0].release_id} is under way")
-    due = newest[-1].at + _wait(_failures_in_a_row(releases, version))
+    how = (
+        "failed before the gate"
+        if "failed" in events
+        else f"was lost: nothing was heard of it for {LOST_AFTER.days} days"
+    )
+    return _after_failures(_failures_in_a_row(releases, version, now), how, now)
+
+
+def _after_failures(failures: list[list[Entry]], how: str, now: datetime) -> Decision:
+    """Wait after the last of *failures*, which ended as *how* says, the longer the more there are."""
+    last = failures[-1]
+    ended = _failed_at(last, now) or last[-1].at
+    due = ended + min(FIRST_WAIT * (1 << min(len(failures) - 1, 10)), LONGEST_WAIT)
     if now < due:
-        return Decision(
-            False, f"release {newest[0].release_id} failed: again after {due.isoformat(timespec='seconds')}"
-        )
-    return Decision(True, f"release {newest[0].release_id} failed before the gate", attempt)
+        return Decision(False, f"release {last[0].release_id} {how}: again after {due.isoformat(timespec='seconds')}")
+    return Decision(True, f"release {last[0].release_id} {how}")
 
 
 _FINAL: tuple[tuple[set[str], str], ...] = (
@@ -102,23 +128,31 @@ _FINAL: tuple[tuple[set[str], str], ...] = (
 
 
 def _by_release(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Return the entries of each release that knew its source's version, in time order, the oldest release first."""
+    """Return the entries of each release, in time order, the oldest release first."""
     releases: dict[str, list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: (entry.at, entry.release_id)):
         releases.setdefault(entry.release_id, []).append(entry)
-    return [release for release in releases.values() if any(entry.source_version for entry in release)]
+    return list(releases.values())
 
 
-def _failures_in_a_row(releases: list[list[Entry]], version: str) -> int:
-    count = 0
-    for release in reversed(releases):
-        if version not in {entry.source_version for entry in release} or "failed" not in {
-            entry.event for entry in release
-        }:
-            break
-        count += 1
-    return count
+def _versions(release: list[Entry]) -> set[str | None]:
+    return {entry.source_version for entry in release}
 
 
-def _wait(failures: int) -> timedelta:
-    return min(FIRST_WAIT * (1 << min(failures - 1, 10)), LONGEST_WAIT)
+def _failed_at(release: list[Entry], now: datetime) -> datetime | None:
+    """Return when *release* failed or was given up for lost, None if it is neither."""
+    events, last = {entry.event for entry in release}, release[-1].at
+    if "failed" in events:
+        return last
+    return last + LOST_AFTER if events == {"proposed"} and now >= last + LOST_AFTER else None
+
+
+def _failures_in_a_row(releases: list[list[Entry]], version: str, now: datetime) -> list[list[Entry]]:
+    """Return the newest releases as long as they failed at *version*, the oldest first."""
+    failed = takewhile(lambda one: version in _versions(one) and _failed_at(one, now) is not None, reversed(releases))
+    return list(failed)[::-1]
+
+
+def _unknown_since(releases: list[list[Entry]]) -> list[list[Entry]]:
+    """Return the releases after the newest that knew its version, the oldest first."""
+    return list(takewhile(lambda one: not any(_versions(one)), reversed(releases)))[::-1]

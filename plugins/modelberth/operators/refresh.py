@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException
 from modelberth.catalog import load
 from modelberth.core.failure import Failure
 from modelberth.core.refresh import Decision, decide
+from modelberth.operators.resolve import SOURCE_VERSION
 from modelberth.receipts import EvidenceForgedError, StoreError, StoreUnreachableError, ledger
 from modelberth.sources import source_of
 
@@ -40,10 +41,14 @@ class Look:
     decision: Decision
 
     @property
-    def proposal(self) -> dict[str, str]:
-        """Which run of which Dag is to be; the same one however often it is asked for."""
+    def proposal(self) -> dict[str, Any]:
+        """Which run of which Dag is to be; the same one however often it is asked for.
+
+        Its conf tells the run what it is about, for when it fails before it could see that itself.
+        """
         run_id = f"refresh-{self.version.short}-{self.decision.attempt}"
-        return {"trigger_dag_id": f"release_{self.model}", "trigger_run_id": run_id}
+        conf = {SOURCE_VERSION: str(self.version)}
+        return {"trigger_dag_id": f"release_{self.model}", "trigger_run_id": run_id, "conf": conf}
 
 
 class CompareSourcesOperator(BaseOperator):
@@ -54,7 +59,7 @@ class CompareSourcesOperator(BaseOperator):
     leaves the problem for :class:`ReportProblemsOperator`, which fails for all to see.
     """
 
-    def execute(self, context: Context) -> list[dict[str, str]]:
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         """Look at each model and say of each what was decided and why."""
         catalog = load()
         with ThreadPoolExecutor(AT_ONCE) as pool:

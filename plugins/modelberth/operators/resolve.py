@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from kubernetes.config import ConfigException
 
 from modelberth.catalog import load
+from modelberth.core.digest import Digest
 from modelberth.core.failure import Failure
 from modelberth.engine.report import human
 from modelberth.kubernetes import preflight
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from modelberth.catalog import Catalog, Model, Service
     from modelberth.sources import SourceVersion
+
+
+SOURCE_VERSION = "source_version"
+"""The key of a run's conf under which refresh says what the source held when it proposed the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,24 @@ class ResolveModelOperator(BaseOperator):
         found = list(dict.fromkeys(one for some in findings.values() for one in some))
         passing = all(one.passing for one in found)
         last = context["ti"].try_number > context["ti"].max_tries
-        if version and not findings["receipts"] and (last or not passing):
+        about = str(version.name) if version else proposed_version(context)
+        if about and not findings["receipts"] and (last or not passing):
             reason = found[0].text
-            ledger(model).record("failed", release_of(context), source_version=str(version.name), reason=reason)
+            ledger(model).record("failed", release_of(context), source_version=about, reason=reason)
         lines = [f"Model {self.model!r} cannot be released, nothing was changed. {len(found)} to put right:"]
         kind = AirflowException if passing else AirflowFailException
         return kind("\n- ".join(lines + [one.text for one in found]))
+
+
+def proposed_version(context: Context) -> str | None:
+    """Return what the source held when refresh proposed this run, None for a run of a person's.
+
+    Whoever may start a run can write this: it only tells the ledger what a failed release was about.
+    """
+    try:
+        return str(Digest.parse((context["dag_run"].conf or {})[SOURCE_VERSION]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion | None, dict[str, list[Finding]]]:

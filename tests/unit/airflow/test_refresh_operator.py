@@ -1,5 +1,7 @@
 """refresh_models: new sources are proposed once, a broken one disturbs no other and is seen."""
 
+from datetime import timedelta
+
 import pytest
 from airflow.sdk.exceptions import AirflowException
 
@@ -32,8 +34,14 @@ def proposed(name):
 
 
 def test_what_is_new_is_wanted_under_a_name_that_its_version_gives(compare, source):
-    short = Directory(source).version().name.short
-    assert compare() == [{"trigger_dag_id": "release_minilm", "trigger_run_id": f"refresh-{short}-1"}]
+    version = Directory(source).version().name
+    assert compare() == [
+        {
+            "trigger_dag_id": "release_minilm",
+            "trigger_run_id": f"refresh-{version.short}-1",
+            "conf": {"source_version": str(version)},
+        }
+    ]
 
 
 def test_twice_at_once_wants_the_same_run(compare):
@@ -43,6 +51,14 @@ def test_twice_at_once_wants_the_same_run(compare):
 def test_what_was_proposed_is_not_wanted_again(compare):
     proposed("minilm")
     assert compare() == []
+
+
+def test_a_release_that_failed_without_knowing_its_version_does_not_silence_the_next(compare, monkeypatch):
+    first = compare()
+    ledger_of(load().model("minilm")).record("failed", "20260102t030405z-0123456789", source_version=None)
+    assert compare() == []
+    monkeypatch.setattr("modelberth.core.refresh.FIRST_WAIT", timedelta(0))
+    assert compare()[0]["trigger_run_id"] == first[0]["trigger_run_id"][:-1] + "2"
 
 
 def test_a_source_that_moves_on_is_wanted_again(compare, source):

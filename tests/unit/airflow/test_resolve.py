@@ -183,3 +183,32 @@ def test_what_may_pass_is_failed_only_by_the_last_try(resolve, cluster, context,
     with pytest.raises(AirflowException):
         resolve()
     assert [entry.event for entry in ledger.entries()] == events
+
+
+PROPOSED = f"sha256:{'ab' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("conf", "versions"),
+    [
+        ({"source_version": PROPOSED}, [PROPOSED]),
+        ({"source_version": "latest"}, []),
+        ({"source_version": None}, []),
+        ({}, []),
+        (None, []),
+    ],
+)
+def test_a_source_that_is_gone_fails_the_version_that_was_proposed(resolve, source, context, ledger, conf, versions):
+    (source / "model.onnx").unlink()
+    context["dag_run"].conf = conf
+    with pytest.raises(AirflowFailException):
+        resolve()
+    assert [entry.source_version for entry in ledger.entries()] == versions
+
+
+def test_what_the_source_holds_counts_more_than_what_was_proposed(resolve, source, cluster, context, ledger):
+    cluster.append("Claim is missing.")
+    context["dag_run"].conf = {"source_version": PROPOSED}
+    with pytest.raises(AirflowFailException):
+        resolve()
+    assert [entry.source_version for entry in ledger.entries()] == [str(Directory(source).version().name)]

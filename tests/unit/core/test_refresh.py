@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from modelberth.core.refresh import FIRST_WAIT, LONGEST_WAIT, decide
+from modelberth.core.refresh import FIRST_WAIT, LONGEST_WAIT, LOST_AFTER, decide
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
-LATER = START + timedelta(days=30)
+LATER = START + timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,51 @@ def test_failures_of_another_version_do_not_lengthen_the_wait():
     assert decide(facts, "A", paused=False, now=facts[-1].at + FIRST_WAIT).propose
 
 
-def test_each_attempt_at_a_version_has_its_own_number():
+def test_each_release_of_the_model_makes_the_next_ones_number():
     facts = ledger(("A", "proposed failed"), ("B", "proposed approved live"))
     assert decide([], "A", paused=False, now=LATER).attempt == 1
+    assert decide(facts, "A", paused=False, now=LATER).attempt == 3
+    assert decide(ledger(("A", "proposed")), "B", paused=False, now=LATER).attempt == 2
+
+
+def test_a_release_that_failed_without_knowing_its_version_is_not_asked_for_under_the_same_number():
+    facts = ledger(("-", "failed"))
     assert decide(facts, "A", paused=False, now=LATER).attempt == 2
-    assert decide(ledger(("A", "proposed")), "B", paused=False, now=LATER).attempt == 1
+    assert decide(facts, "A", paused=False, now=LATER) == decide(
+        facts, "A", paused=False, now=LATER + timedelta(days=1)
+    )
+
+
+@pytest.mark.parametrize("before", [[], [("B", "proposed approved live")], [("A", "proposed failed")]])
+@pytest.mark.parametrize(("failures", "wait"), [(1, FIRST_WAIT), (2, 2 * FIRST_WAIT), (7, LONGEST_WAIT)])
+def test_failures_that_knew_no_version_are_waited_for_as_well(before, failures, wait):
+    facts = ledger(*before, *[("-", "failed")] * failures)
+    due = facts[-1].at + wait
+    assert not decide(facts, "A", paused=False, now=due - timedelta(seconds=1)).propose
+    assert decide(facts, "A", paused=False, now=due).propose
+
+
+def test_failures_that_knew_no_version_are_over_with_the_next_that_does():
+    facts = ledger(*[("-", "failed")] * 9, ("A", "proposed failed"))
+    assert decide(facts, "A", paused=False, now=facts[-1].at + FIRST_WAIT).propose
+
+
+def test_a_proposal_that_vanished_is_given_up_and_proposed_again_after_the_wait():
+    facts = ledger(("A", "proposed"))
+    due = START + LOST_AFTER + FIRST_WAIT
+    assert "under way" in decide(facts, "A", paused=False, now=START + LOST_AFTER - timedelta(seconds=1)).reason
+    assert not decide(facts, "A", paused=False, now=due - timedelta(seconds=1)).propose
+    decision = decide(facts, "A", paused=False, now=due)
+    assert (decision.propose, decision.attempt) == (True, 2)
+    assert "release-0 was lost" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "events", ["proposed approved", "proposed rejected", "proposed superseded", "proposed approved live"]
+)
+def test_a_proposal_that_somebody_answered_is_not_given_up(events):
+    decision = decide(ledger(("A", events)), "A", paused=False, now=START + timedelta(days=1000))
+    assert not decision.propose
 
 
 def test_the_order_of_the_lines_does_not_matter():
