@@ -28,6 +28,7 @@ with DAG(
     schedule=EVERY,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
+    is_paused_upon_creation=False,  # paused, as Airflow has it by default, nothing new would ever be seen
     max_active_runs=1,
     tags=["modelberth", "refresh"],
     doc_md=DOC,

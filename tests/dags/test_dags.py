@@ -145,6 +145,7 @@ def test_refresh_compares_triggers_and_reports(dags):
     assert upstream(refresh) == {"compare": set(), "propose": {"compare"}, "report": {"compare", "propose"}}
     assert refresh.get_task("report").trigger_rule == TriggerRule.ALL_DONE
     assert (refresh.max_active_runs, refresh.catchup) == (1, False)
+    assert refresh.is_paused_upon_creation is False
     propose = refresh.get_task("propose")
     assert propose.is_mapped
     assert propose.partial_kwargs["skip_when_already_exists"] is True
