@@ -161,7 +161,10 @@ class Smoke(_Part):
 
 
 class Confirm(_Part):
-    """How much a pod must show before it counts: ``declared``, ``reported`` (asks it), ``behaved`` (uses it)."""
+    """How much a pod must show before it counts: ``declared``, ``reported`` (asks it), ``behaved`` (uses it as well).
+
+    Each level needs what the one before needs: an answer to a smoke request does not say which revision gave it.
+    """
 
     level: Literal["declared", "reported", "behaved"]
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -170,7 +173,7 @@ class Confirm(_Part):
 
     @model_validator(mode="after")
     def _level_is_possible(self) -> Self:
-        needs = {"declared": (), "reported": ("port", "report"), "behaved": ("port", "smoke")}[self.level]
+        needs = {"declared": (), "reported": ("port", "report"), "behaved": ("port", "report", "smoke")}[self.level]
         missing = [key for key in needs if getattr(self, key) is None]
         if missing:
             raise ValueError(f"level {self.level!r} needs {' and '.join(missing)} as well")

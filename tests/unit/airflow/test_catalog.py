@@ -188,6 +188,8 @@ def test_a_wrong_model_file_is_refused(root, key, value, said):
         ("confirm.level", "hoped", "confirm.level: Input should be 'declared', 'reported' or 'behaved'; got 'hoped'"),
         ("confirm.port", GONE, "confirm: level 'behaved' needs port as well"),
         ("confirm.smoke", GONE, "confirm: level 'behaved' needs smoke as well"),
+        ("confirm.report", GONE, "confirm: level 'behaved' needs report as well"),
+        ("confirm", {"level": "behaved"}, "confirm: level 'behaved' needs port and report and smoke as well"),
         ("confirm", {"level": "reported"}, "confirm: level 'reported' needs port and report as well"),
         ("confirm.port", 70000, "confirm.port: Input should be less than or equal to 65535; got 70000"),
         ("confirm.report", "modelz", "confirm.report: expected a path that begins with '/'"),
