@@ -341,10 +341,16 @@ def test_a_missing_bucket_is_not_found_and_not_made(s3, model, modelberth):
     assert "no-such-bucket" not in {item["Name"] for item in s3.client.list_buckets()["Buckets"]}
 
 
-def test_no_credentials_at_all_are_named(s3, model, modelberth):
+def test_no_credentials_at_all_are_named_once_with_where_a_pod_gets_them(s3, model, modelberth, claim):
+    revision = modelberth.upload(model, s3).result["revision"]
     env = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
-    ran = modelberth("upload", model, s3.url, "--model", "minilm", **env)
-    assert (ran.code, ran.result["outcome"]) == (25, "denied")
+    for ran in (
+        modelberth("upload", model, s3.url, "--model", "minilm", "--upload", "u2", **env),
+        modelberth("sync", s3.url, claim, "--revision", revision, **env),
+    ):
+        assert (ran.code, ran.result["outcome"], ran.result["problem_count"]) == (25, "denied", 1)
+        for said in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "pods.bucket_secret", "workload identity"):
+            assert said in ran.problem
 
 
 def test_a_claim_that_cannot_be_written_is_denied(model, s3, modelberth, tmp_path):
