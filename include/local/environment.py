@@ -134,8 +134,11 @@ def stop(settings: Settings) -> bool:
 def clear_abandoned(settings: Settings) -> None:
     """Clear what other checkouts left: environments whose supervisors were killed, or whose checkout was deleted."""
     for entry in sorted(settings.run.parent.glob("*/checkout")):
-        other = Settings(Path(entry.read_text()))
-        if other.id == settings.id or other.run != entry.parent:
+        try:
+            other = Settings(Path(entry.read_text()))
+        except FileNotFoundError:  # its own `down` was quicker
+            continue
+        if other.id == settings.id or other.run != entry.parent or lease.in_use(other):
             continue
         with lease.lock_file(other).open("a") as file:
             try:

@@ -40,6 +40,8 @@ FROM_ROOT = ("modelsync",)
 
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "find-links", "proxy")
 CERTIFICATES = Path("/etc/ssl/certs")
+ALONE = ("unshare", "--fork", "--pid", "--kill-child", "--mount", "--mount-proc")
+"""debootstrap and buildah mount and start things: in namespaces of their own these end with them, even by SIGKILL."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def buildah(*arguments: str, log: Path) -> None:
     :raises LocalError: It failed; with the last lines of its output.
     """
     with log.open("a") as out:
-        command = [*storage(), *arguments]
+        command = [*ALONE, *storage(), *arguments]
         print("+", shlex.join(command), file=out, flush=True)
         done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
@@ -161,10 +163,8 @@ def bootstrap(folder: Path, log: Path) -> None:
     with fresh(folder.with_suffix(".building")) as building:
         system, result = building / "system", building / "result"
         result.mkdir()
-        # debootstrap mounts /proc inside; in namespaces of its own that ends with it, even when it is killed.
-        alone = ["unshare", "--fork", "--pid", "--kill-child", "--mount", "--mount-proc"]
         packages = f"--include={','.join(BASE_PACKAGES)}"
-        run([*alone, "debootstrap", "--variant=minbase", packages, SUITE, str(system), mirror()], log)
+        run([*ALONE, "debootstrap", "--variant=minbase", packages, SUITE, str(system), mirror()], log)
         for name in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
             shutil.rmtree(system / name)
             (system / name).mkdir()
@@ -245,10 +245,13 @@ def pip_configuration() -> Iterator[list[str]]:
     inside["global"] = {key: value for key, value in values.items() if key in PIP_KEYS}
     wheels = [Path(path) for path in values.get("find-links", "").split() if path.startswith("/")]
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        inside["global"]["cert"] = str(CERTIFICATES / "ca-certificates.crt")
+        trusted = CERTIFICATES / "ca-certificates.crt"
+        if trusted.exists():
+            inside["global"]["cert"] = str(trusted)
+            wheels.append(CERTIFICATES)
         inside.write(file)
         file.flush()
-        mounts = [f"{path}:{path}:ro" for path in (CERTIFICATES, *wheels) if path.exists()]
+        mounts = [f"{path}:{path}:ro" for path in wheels if path.exists()]
         yield [word for mount in (*mounts, f"{file.name}:/etc/pip.conf:ro") for word in ("--volume", mount)]
 
 

@@ -68,9 +68,16 @@ def used(settings: Settings) -> Iterator[bool]:
 
 def wanted(settings: Settings) -> bool:
     """Say whether anybody uses the environment or wants it kept."""
-    if keep_file(settings).exists():
-        return True
-    with (settings.state / "use.lock").open("a") as file:
+    return keep_file(settings).exists() or in_use(settings)
+
+
+def in_use(settings: Settings) -> bool:
+    """Say whether a command runs in the environment; nobody uses that of a checkout that is gone."""
+    try:
+        file = (settings.state / "use.lock").open("a")
+    except FileNotFoundError:
+        return False
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

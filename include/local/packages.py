@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEEDED = {
+    "ca-certificates": "what Go and pip trust when they fetch",
     "containerd": "runs the pods' containers",
     "runc": "what containerd starts them with",
     "containernetworking-plugins": "the pods' network",
