@@ -183,8 +183,8 @@ class S3Store:
             raise Failure(
                 ExitCode.DENIED,
                 f"No credentials for {self.name(key)}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. A pod gets "
-                "them from the Secret that pods.bucket_secret of the service's file names, or from a workload identity of "
-                "its service account: create the one or the other.",
+                "them from the Secret that pods.bucket_secret of the service's file names, or from a workload identity "
+                "of its service account: create the one or the other.",
             ) from error
         except ClientError as error:
             raise self._failure(error, key) from error
