@@ -15,11 +15,14 @@ import os
 import secrets
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervise import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROCESSES = {
@@ -33,6 +36,11 @@ PROCESSES = {
 USERS = {"admin": "admin", "alice": "user", "bob": "user", "vera": "viewer"}
 """Name to role. Alice approves (include/services/embedder.yaml), Bob may answer other gates, Vera looks."""
 
+BUCKET_CONNECTIONS = {"s3": "modelberth_s3", "gs": "modelberth_gcs"}
+"""By the scheme of its URL, the connection that may use the models' bucket."""
+
+REGION = "us-east-1"
+
 
 @dataclass(frozen=True)
 class LocalAirflow:
@@ -41,11 +49,13 @@ class LocalAirflow:
     :param home: Its state folder.
     :param port: Where its API server and UI listen, on 127.0.0.1.
     :param catalog: The folder that holds ``models/`` and ``services/``.
+    :param more: What is added to the environment of its processes, such as ``clouds`` returns.
     """
 
     home: Path
     port: int
     catalog: Path
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -83,6 +93,7 @@ class LocalAirflow:
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
         }
         return {
+            **self.more,
             **{f"AIRFLOW__{key}": str(value) for key, value in settings.items()},
             "AIRFLOW_HOME": str(self.home),
             "MODELBERTH_CATALOG": str(self.catalog),
@@ -138,19 +149,49 @@ def connections(env: dict[str, str], signing_seed: bytes) -> dict[str, dict[str,
 
     :param signing_seed: The 32 bytes of the Ed25519 key that receipts are signed with.
     """
-    s3 = {
-        "conn_type": "aws",
-        "login": env["S3_ACCESS_KEY"],
-        "password": env["S3_SECRET_KEY"],
-        "extra": json.dumps({"endpoint_url": env["S3_ENDPOINT_URL"], "region_name": "us-east-1"}),
-    }
     kube_config = Path(env["AIRFLOW_KUBECONFIG"]).read_text()
     return {
-        "modelberth_s3": s3,
-        "modelberth_receipts": s3,
+        BUCKET_CONNECTIONS[scheme(env["BUCKET_URL"])]: store_connection(env["BUCKET_URL"], env),
+        "modelberth_receipts": store_connection(env["RECEIPTS_URL"], env),
         "modelberth_kubernetes": {"conn_type": "kubernetes", "extra": json.dumps({"kube_config": kube_config})},
         "modelberth_signing": {"conn_type": "generic", "password": base64.b64encode(signing_seed).decode()},
     }
+
+
+def store_connection(url: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return the connection that reaches *url* with what *env* gives.
+
+    url     | endpoint given | connection
+    --------+----------------+---------------------------------------------------------------
+    s3://   | yes            | aws, the keys, that endpoint
+    s3://   | no             | aws, the keys, AWS' own endpoint
+    gs://   | yes            | google, without credentials: an emulator, found by ``clouds``
+    gs://   | no             | google, with the application default credentials of this machine
+    """
+    if scheme(url) == "gs":
+        extra: dict[str, Any] = {"is_anonymous": True, "project": "modelberth"} if "GCS_ENDPOINT_URL" in env else {}
+        return {"conn_type": "google_cloud_platform", "extra": json.dumps(extra)}
+    endpoint = {"endpoint_url": env["S3_ENDPOINT_URL"]} if "S3_ENDPOINT_URL" in env else {}
+    return {
+        "conn_type": "aws",
+        "login": env["S3_ACCESS_KEY"],
+        "password": env["S3_SECRET_KEY"],
+        "extra": json.dumps({**endpoint, "region_name": env.get("AWS_REGION", REGION)}),
+    }
+
+
+def clouds(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what Airflow's processes need in their environment for the buckets of *env*: nothing for S3."""
+    if "gs" not in (scheme(env["BUCKET_URL"]), scheme(env["RECEIPTS_URL"])):
+        return {}
+    same = "GOOGLE_APPLICATION_CREDENTIALS"
+    names = {"STORAGE_EMULATOR_HOST": "GCS_ENDPOINT_URL", same: same}
+    return {variable: env[name] for variable, name in names.items() if name in env}
+
+
+def scheme(url: str) -> str:
+    """Return ``s3`` or ``gs``."""
+    return url.partition("://")[0]
 
 
 def signing_seed(path: Path) -> bytes:

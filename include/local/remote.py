@@ -5,8 +5,11 @@ Nothing of Kubernetes and no object store is started here. What else is needed c
     STORAGE_CLASS       for the claim: one that can do ReadWriteMany
     BUCKET_URL          where models go, s3://bucket/prefix or gs://bucket/prefix
     RECEIPTS_URL        where receipts go; no pod may have credentials for it
-    S3_ENDPOINT_URL, S3_ACCESS_KEY, S3_SECRET_KEY               Airflow's, for s3://
+    S3_ENDPOINT_URL, AWS_REGION         for s3://, where they are not AWS' own and us-east-1
+    S3_ACCESS_KEY, S3_SECRET_KEY                                Airflow's, for s3://
     S3_PODS_ACCESS_KEY, S3_PODS_SECRET_KEY                      the pods', for s3://
+    GCS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS            Airflow's, for gs://, where they are not the machine's
+    SERVING_NAMESPACE                   where the demo serves; serving when it is not given
     IMAGE_REGISTRY      where images are pushed; nothing for a kind cluster; or MODELSYNC_IMAGE and SERVER_IMAGE instead
     YES=1               instead of an answer at the terminal
 """
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
 
 ALWAYS = ("STORAGE_CLASS", "BUCKET_URL", "RECEIPTS_URL")
 FOR_S3 = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_PODS_ACCESS_KEY", "S3_PODS_SECRET_KEY")
-OPTIONAL = ("S3_ENDPOINT_URL", "GCS_ENDPOINT_URL", "IMAGE_REGISTRY")
+OPTIONAL = (
+    *("S3_ENDPOINT_URL", "AWS_REGION", "GCS_ENDPOINT_URL", "GOOGLE_APPLICATION_CREDENTIALS"),
+    *("SERVING_NAMESPACE", "IMAGE_REGISTRY"),
+)
 READY_MADE = ("MODELSYNC_IMAGE", "SERVER_IMAGE")
 BUILDERS = ("buildah", "debootstrap")
 

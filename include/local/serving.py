@@ -26,6 +26,7 @@ SYSTEM = "modelberth-system"
 CLAIM = "models"
 LOCAL_CLASS = "modelberth-local"
 BUCKET_SECRET = "modelsync-bucket"  # noqa: S105  (its name)
+SERVER_IMAGE = "modelberth/server:local"
 REGION = "us-east-1"
 POD_VARIABLES = {
     "AWS_ACCESS_KEY_ID": "S3_PODS_ACCESS_KEY",
@@ -72,7 +73,7 @@ def local_storage(settings: Settings, namespace: str) -> list[dict[str, Any]]:
     return storage
 
 
-def serve(settings: Settings, namespace: str, image: str = "modelberth/server:local") -> None:
+def serve(settings: Settings, namespace: str, image: str = SERVER_IMAGE) -> None:
     """Create the reference server's Deployment and Service. It is ready after the first release, not before.
 
     An existing Deployment is left alone: what it serves is a release's decision.
@@ -118,7 +119,7 @@ def bucket_secret(values: Mapping[str, str]) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": BUCKET_SECRET},
-        "stringData": data | {"AWS_REGION": REGION},
+        "stringData": data | {"AWS_REGION": values.get("AWS_REGION", REGION)},
     }
 
 
