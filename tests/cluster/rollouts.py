@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from modelberth.core.approval import place
 from modelberth.core.digest import Digest
 from modelberth.core.plan import Approver, Binding, Confirm, Plan, Smoke, Target, Workload
 from modelberth.core.revision import Revision, Snapshot
@@ -202,7 +203,7 @@ class Release:
 
     def checked(self, **changes: Any) -> Release:
         about = {"revision": str(self.plan.revision), "snapshot": str(self.target.snapshot)}
-        self.evidence.write("check", about | changes, target=self.target.service)
+        self.evidence.write("check", about | place(self.target) | changes, target=self.target.service)
         return self
 
     def ready(self) -> Release:

@@ -11,6 +11,7 @@ from modelberth.core.plan import Binding, Confirm
 from modelberth.core.revision import Snapshot
 from modelberth.kubernetes import rollout as doing
 from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, notes, revision_note, template_notes
+from modelberth.receipts.damage import damage_record
 
 
 def env_of(one) -> list[dict]:
@@ -291,6 +292,22 @@ def test_a_check_of_another_snapshot_is_refused(idle):
     one = idle().planned().approved()
     other = Snapshot(one.target.snapshot.digest, 2)
     assert_refused(one.checked(snapshot=str(other)), "snapshot")
+
+
+def test_a_check_of_another_claim_is_refused(idle):
+    assert_refused(idle().planned().approved().checked(claim="another"), "its claim is 'another'")
+
+
+def test_a_check_that_is_too_old_is_refused(idle, monkeypatch):
+    monkeypatch.setattr("modelberth.receipts.evidence.now", lambda: "2026-01-02T03:04:05Z")
+    assert_refused(idle().ready(), "clear the task 'check'")
+
+
+def test_a_snapshot_found_damaged_after_its_check_is_refused(idle):
+    one = idle().ready()
+    claim = (one.stand.namespace, "models")
+    damage_record(one.stand.config(one.plan.model), claim).add(one.target.snapshot, "verify of release later", [])
+    assert_refused(one, "on record as damaged (found by verify of release later)")
 
 
 def test_a_superseded_release_is_refused(idle):

@@ -57,7 +57,8 @@ class Run:
         open_store(f"s3://{self.stand.bucket}/models", "test_receipts").create(key, manifest.dump())
         files = self.stand.claim / self.name / snapshot / "files"
         files.mkdir(parents=True)
-        about = {"revision": revision, "snapshot": snapshot, "bytes": 10, "files": 1}
+        claim = {"connection": "test_kubernetes", "namespace": self.stand.namespace, "claim": "models"}
+        about = {"revision": revision, "snapshot": snapshot, "bytes": 10, "files": 1, **claim}
         self.ledger.record("proposed", self.release_id, source_version=f"v{digit}")
         self.evidence.write("resolve", {"source_version": f"v{digit}", "requested_by": "bob"})
         self.evidence.write("upload", {"revision": revision, "bytes": 10, "files": 1})
@@ -83,8 +84,8 @@ class Run:
 
     def check(self) -> None:
         verify = self.evidence.read("verify", self.name)
-        about = {"revision": verify["revision"], "snapshot": verify["snapshot"]}
-        self.evidence.write("check", about, target=self.name)
+        about = ("revision", "snapshot", "connection", "namespace", "claim")
+        self.evidence.write("check", {key: verify[key] for key in about}, target=self.name)
 
     def rollout(self) -> Any:
         from modelberth.kubernetes.rollout import Rollout
@@ -203,8 +204,8 @@ def test_a_target_that_was_not_verified_is_refused(run, catalog):
 
 def test_targets_without_a_common_approver_are_refused(run, catalog):
     one = run()
-    about = {key: one.evidence.read("verify", one.name)[key] for key in ("revision", "snapshot", "bytes", "files")}
-    one.evidence.write("verify", about, target="later")
+    keys = ("revision", "snapshot", "bytes", "files", "connection", "namespace", "claim")
+    one.evidence.write("verify", {key: one.evidence.read("verify", one.name)[key] for key in keys}, target="later")
     workload = {"kind": "Deployment", "name": one.name}
     binding = {"container": "server", "variable": "MODEL_PATH", "model": one.name}
     catalog("later", bindings=[binding], workload=workload, approvers=[{"id": "carol", "name": "Carol"}])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -11,6 +11,39 @@ if TYPE_CHECKING:
     from modelberth.core.plan import Plan, Target
 
 APPROVE = "approve"
+
+CHECK_LASTS = timedelta(hours=1)
+"""How long after a check a rollout may begin: what lies on a claim can change, and a task can be cleared late."""
+
+
+class _Place(Protocol):
+    @property
+    def connection(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def claim(self) -> str: ...
+
+
+def place(one: _Place) -> dict[str, str]:
+    """Return which claim the service or target *one* is on, as receipts say it."""
+    return {"connection": one.connection, "namespace": one.namespace, "claim": one.claim}
+
+
+def place_problem(proven: Mapping[str, Any], one: _Place) -> str | None:
+    """Return why what was *proven* is not about the claim of *one*, None if it is.
+
+    connection, namespace and claim | about it
+    --------------------------------+---------
+    all the same                    | yes
+    one differs, or is not said     | no
+    """
+    different = [
+        f"its {key} is {proven.get(key)!r}, expected {value!r}"
+        for key, value in place(one).items()
+        if proven.get(key) != value
+    ]
+    return "; ".join(different) or None
 
 
 def problems(approval: Mapping[str, Any], plan: Plan) -> list[str]:
@@ -50,16 +83,19 @@ def responder_problems(responder: object, plan: Plan) -> list[str]:
     return []
 
 
-def check_problems(check: Mapping[str, Any], target: Target, plan: Plan, approval_digest: str) -> list[str]:
+def check_problems(
+    check: Mapping[str, Any], target: Target, plan: Plan, approval_digest: str, now: datetime
+) -> list[str]:
     """Return why *check*, the quick proof after the gate, does not show that the target holds what was approved.
 
     It must rest on the approval's receipt, which shows that it came after without trusting two clocks.
 
-    revision and snapshot | rests on      | shows it
-    ----------------------+---------------+---------
-    the plan's            | this approval | yes
-    the plan's            | another, none | no
-    another               | any           | no
+    revision, snapshot, claim | rests on      | made               | shows it
+    --------------------------+---------------+--------------------+---------
+    the plan's                | this approval | within the hour    | yes
+    the plan's                | this approval | earlier, not known | no
+    the plan's                | another, none | any                | no
+    one is another            | any           | any                | no
     """
     expected = {"revision": str(plan.revision), "snapshot": str(target.snapshot)}
     found = [
@@ -67,27 +103,38 @@ def check_problems(check: Mapping[str, Any], target: Target, plan: Plan, approva
         for key, value in expected.items()
         if check.get(key) != value
     ]
+    if problem := place_problem(check, target):
+        found.append(problem)
     if approval_digest not in check.get("previous", {}).values():
         found.append("it was not made after this approval")
-    return found
+    made = check.get("at")
+    if not _is_time(made) or now - datetime.fromisoformat(str(made)) > CHECK_LASTS:
+        found.append(f"it was made at {made}, which is not within the last hour: clear the task 'check'")
+    return [f"the check does not hold: {problem}" for problem in found]
 
 
 def superseding(release_id: str, ledger: Iterable[tuple[str, str]]) -> str | None:
     """Return the newest release that supersedes *release_id* by *ledger*, pairs of release and event, if one does.
 
-    newer release's events  | supersedes
-    ------------------------+-----------
-    none, failed            | no
-    proposed                | yes
-    proposed, approved, ... | yes
-    proposed, failed, ...   | no: it never was, or is no longer, an offer
-    older or the same one   | no
+    newer release's events            | supersedes
+    ----------------------------------+-----------
+    not proposed                      | no
+    proposed                          | yes
+    proposed, failed                  | no: it never was, or is no longer, an offer
+    proposed, failed, approved        | yes: cleared after it had failed, it was an offer again
+    proposed, failed, live            | yes
+    proposed, any other               | yes
+    any, but older or the same one    | no
     """
     events: dict[str, set[str]] = {}
     for release, event in ledger:
         events.setdefault(release, set()).add(event)
-    newer = [one for one, seen in events.items() if one > release_id and "proposed" in seen and "failed" not in seen]
-    return max(newer, default=None)
+    return max((one for one, seen in events.items() if one > release_id and _counts(seen)), default=None)
+
+
+def _counts(events: set[str]) -> bool:
+    dead = "failed" in events and not events & {"approved", "live"}
+    return "proposed" in events and not dead
 
 
 def _is_time(value: object) -> bool:

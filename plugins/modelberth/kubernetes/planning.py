@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelberth.core import layout, manifest
+from modelberth.core import approval, layout, manifest
 from modelberth.core.difference import difference
 from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
@@ -66,6 +66,11 @@ def _verified(evidence: Evidence, model: Model, service: Service, revision: Revi
     if receipt["revision"] != str(revision):
         raise PlanRefusedError(
             f"Service {service.name!r} was verified to hold {receipt['revision']}, but {revision} was uploaded: "
+            "clear the service's sync."
+        )
+    if problem := approval.place_problem(receipt, service):
+        raise PlanRefusedError(
+            f"Service {service.name!r} was verified on another claim: {problem}. The catalog changed: "
             "clear the service's sync."
         )
     snapshot = Snapshot.parse(receipt["snapshot"])

@@ -29,11 +29,17 @@ class CheckModelOperator(ModelPodOperator):
                 f"The approval of release {self.release_id} does not hold: {'; '.join(problems)}."
             )
         verified = self.evidence.read("verify", target=self.target)
-        snapshot = str(planned.target(self.target).snapshot)
+        target = planned.target(self.target)
+        snapshot = str(target.snapshot)
         if verified["snapshot"] != snapshot:
             raise AirflowFailException(
                 f"Approved for service {self.target!r} is snapshot {snapshot}, but verify proved "
                 f"{verified['snapshot']}. Start a new release."
+            )
+        if problem := approval.place_problem(approval.place(self.service), target):
+            raise AirflowFailException(
+                f"The catalog changed since the approval: service {self.target!r} is elsewhere, {problem}. "
+                "Start a new release."
             )
         if problem := self.damage.problem(Snapshot.parse(snapshot)):
             raise AirflowFailException(problem)

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
 from modelberth.catalog import load
+from modelberth.core import approval
 from modelberth.core.revision import Snapshot
 from modelberth.operators import release_of
 from modelberth.operators.outcome import Outcome, summary
@@ -92,6 +93,7 @@ class ModelPodOperator(KubernetesPodOperator):
         self.model = model
         self.target = target
         self._outcome: Outcome | None = None
+        self._claim = ""
 
     def basis(self) -> dict[str, Any]:
         """Return the receipt that this step rests on."""
@@ -132,6 +134,7 @@ class ModelPodOperator(KubernetesPodOperator):
     ) -> None:
         """Read how the program ended before the pod is deleted."""
         self._outcome = read_outcome(remote_pod, self.base_container_name)
+        self._claim = claim_of(remote_pod)
         super().cleanup(pod, remote_pod, xcom_result, context)
 
     def patch_already_checked(self, pod: k8s.V1Pod, *, reraise: bool = True) -> None:
@@ -164,19 +167,36 @@ class ModelPodOperator(KubernetesPodOperator):
         self.volumes = [k8s.V1Volume(name="claim", persistent_volume_claim=claim)]
         self.volume_mounts = [k8s.V1VolumeMount(name="claim", mount_path=CLAIM, read_only=read_only)]
         if self.reads_bucket:
-            secret = k8s.V1SecretEnvSource(name=service.pods.bucket_secret)
+            secret = k8s.V1SecretEnvSource(name=service.pods.bucket_secret, optional=True)
             self.env_from = [k8s.V1EnvFromSource(secret_ref=secret)]
+
+    def _require_same_claim(self, outcome: Outcome) -> None:
+        """Refuse a proof from another claim than the catalog names by now: the receipt would name the wrong one."""
+        claim = f"{self.service.namespace}/{self.service.claim}"
+        if self._claim != claim:
+            raise AirflowException(
+                f"{outcome.where} ran on claim {self._claim or 'unknown'}, but service {self.target!r} is on {claim} "
+                "by now: the catalog changed meanwhile, and nothing is proven."
+            )
 
     def _keep(self, context: Context, outcome: Outcome) -> None:
         """Write the receipt, or fail as the program's exit code says."""
+        self._require_same_claim(outcome)
         basis = self.basis()
         if outcome.mismatch and not self.writes_claim:
             found_by = f"{self.step} of release {self.release_id}"
             self.damage.add(Snapshot.parse(basis["snapshot"]), found_by, outcome.problems)
         result = outcome.result(self.step, **self.expected(basis))
-        result |= {"pod": outcome.where, "node": outcome.node}
+        result |= {"pod": outcome.where, "node": outcome.node, **approval.place(self.service)}
         digest = self.evidence.write(self.step, result, target=self.target)
         context["ti"].xcom_push(key="return_value", value=summary(result, digest))
+
+
+def claim_of(pod: k8s.V1Pod | None) -> str:
+    """Return the claim that *pod* has, as namespace/name."""
+    volumes = (pod.spec.volumes or []) if pod else []
+    names = [one.persistent_volume_claim.claim_name for one in volumes if one.persistent_volume_claim]
+    return f"{pod.metadata.namespace}/{names[0]}" if pod and names else ""
 
 
 def read_outcome(pod: k8s.V1Pod | None, container: str) -> Outcome | None:

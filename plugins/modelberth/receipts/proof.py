@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core import approval
 from modelberth.core.plan import Plan, Target, parse
-from modelberth.receipts import evidence_at, ledger_at
+from modelberth.receipts import evidence_at, ledger_at, open_store
+from modelberth.receipts.damage import DamageRecord
 from modelberth.receipts.evidence import EvidenceMissingError
-from modelberth.receipts.signing import EvidenceForgedError
+from modelberth.receipts.signing import EvidenceForgedError, signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,10 +82,16 @@ class Proof:
     def require_unchanged(self) -> None:
         """Refuse what came between the answer and the first change.
 
-        :raises RolloutRefusedError: The claim was not checked after the answer, or a newer release was proposed.
+        :raises RolloutRefusedError: The claim was not checked after the answer and within the hour, the snapshot was
+            found damaged meanwhile, or a newer release was proposed.
         """
         approved = str(self.evidence.digest("approve"))
-        problems = approval.check_problems(self.evidence.read("check", self.service), self.target, self.plan, approved)
+        check, target = self.evidence.read("check", self.service), self.target
+        problems = approval.check_problems(check, target, self.plan, approved, datetime.now(UTC))
+        claim = (target.namespace, target.claim)
+        damage = DamageRecord(open_store(*self._receipts), signing_key(), self.model, claim)
+        if damaged := damage.problem(target.snapshot):
+            problems.append(damaged.rstrip("."))
         entries = ledger_at(*self._receipts, self.model).entries()
         newer = approval.superseding(self.release_id, ((entry.release_id, entry.event) for entry in entries))
         if newer:

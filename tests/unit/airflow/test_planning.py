@@ -34,6 +34,11 @@ def test_another_revision_than_was_uploaded_is_refused(verified):
     refused(verified(revision=f"minilm@sha256:{'cd' * 32}"), "clear the service's sync")
 
 
+@pytest.mark.parametrize("key", CLAIM)
+def test_a_verify_on_another_claim_is_refused(verified, key):
+    refused(verified(**{key: "another"}), f"verified on another claim: its {key} is 'another', expected '{CLAIM[key]}'")
+
+
 def test_a_snapshot_on_record_as_damaged_is_refused(verified):
     damage_record(load().model("minilm"), ("serving", "models")).add(Snapshot.parse(SNAPSHOT), "check of release x", [])
     refused(verified(), r"on record as damaged \(found by check of release x\)")

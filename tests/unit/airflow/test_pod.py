@@ -50,9 +50,11 @@ def pod(exit_code=0, message="", *, reason="Completed", phase=None):
         restart_count=0,
         state=k8s.V1ContainerState(terminated=ended),
     )
+    source = k8s.V1PersistentVolumeClaimVolumeSource(claim_name="models")
+    volume = k8s.V1Volume(name="claim", persistent_volume_claim=source)
     return k8s.V1Pod(
         metadata=k8s.V1ObjectMeta(name="sync-minilm-x2", namespace="serving", labels={}),
-        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")], node_name="node-1"),
+        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")], node_name="node-1", volumes=[volume]),
         status=k8s.V1PodStatus(phase=phase or ("Failed" if exit_code else "Succeeded"), container_statuses=[status]),
     )
 
@@ -165,7 +167,8 @@ def test_the_sync_pod_writes_the_claim_and_reads_the_bucket(api, uploaded, conte
     container = body["spec"]["containers"][0]
     assert container["command"] == ["modelberth"]
     assert container["args"] == ["sync", "s3://modelberth/models", "/claim", "--revision", REVISION]
-    assert container["envFrom"] == [{"secretRef": {"name": "modelsync-bucket"}}]
+    # Optional: without the Secret a pod would never start, and for an hour nothing would say why.
+    assert container["envFrom"] == [{"secretRef": {"name": "modelsync-bucket", "optional": True}}]
     assert body["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "models", "readOnly": False}
 
 
@@ -240,6 +243,11 @@ def test_a_good_end_leaves_the_receipt_and_a_small_xcom(api, uploaded, context):
     receipt = uploaded.read("sync", target="embedder")
     assert receipt["snapshot"] == SNAPSHOT
     assert (receipt["pod"], receipt["node"]) == ("Pod serving/sync-minilm-x2", "node-1")
+    assert (receipt["connection"], receipt["namespace"], receipt["claim"]) == (
+        "modelberth_kubernetes",
+        "serving",
+        "models",
+    )
     assert context["ti"].xcoms["return_value"] == {
         "revision": REVISION,
         "snapshot": SNAPSHOT,
@@ -360,11 +368,25 @@ def test_check_refuses_a_snapshot_that_verify_did_not_prove(api, approved, conte
 def test_check_refuses_a_snapshot_that_another_release_found_damaged(api, approved, context):
     damage = damage_record(load().model("minilm"), ("serving", "models"))
     damage.add(Snapshot.parse(SNAPSHOT), "verify of release later", ["bad"])
-    with pytest.raises(
-        AirflowFailException, match=r"serving/models is on record as damaged \(found by verify"
-    ):
+    with pytest.raises(AirflowFailException, match=r"serving/models is on record as damaged \(found by verify"):
         operator(CheckModelOperator).execute(context)
     api.client.create_namespaced_pod.assert_not_called()
+
+
+@pytest.mark.parametrize("key", ["connection", "namespace", "claim"])
+def test_check_refuses_a_service_that_moved_since_the_approval(api, approved, catalog, context, key):
+    catalog.write("services/embedder.yaml", catalog.service | {key: "another"})
+    with pytest.raises(AirflowFailException, match=f"The catalog changed since the approval.*its {key} is 'another'"):
+        operator(CheckModelOperator).execute(context)
+    api.client.create_namespaced_pod.assert_not_called()
+
+
+def test_a_proof_from_the_claim_of_before_a_change_of_the_catalog_is_not_kept(api, synced, catalog, context):
+    api.there(pod(0, DONE["verify"]))
+    catalog.write("services/embedder.yaml", catalog.service | {"claim": "another"})
+    with pytest.raises(AirflowException, match=r"ran on claim serving/models, but .* is on serving/another"):
+        resume(VerifyModelOperator, context)
+    assert synced.find("verify", "embedder") is None
 
 
 def test_a_forged_receipt_is_no_basis(api, uploaded, objects, context):

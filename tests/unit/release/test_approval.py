@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from plans import a_plan, a_target
 
@@ -15,7 +17,12 @@ GOOD = {
     "responder": {"id": "alice", "name": "Alice"},
     "responded_at": "2026-01-02T03:04:05+00:00",
 }
+NOW = datetime(2026, 1, 2, 5, 0, tzinfo=UTC)
 CHECK = {
+    "at": "2026-01-02T04:00:00Z",
+    "connection": "modelberth_kubernetes",
+    "namespace": "serving",
+    "claim": "models",
     "revision": str(PLAN.revision),
     "snapshot": str(PLAN.targets[0].snapshot),
     "previous": {"06-approve": "sha256:aa"},
@@ -59,11 +66,21 @@ def test_every_problem_is_said():
         ({"snapshot": str(PLAN.targets[0].snapshot)[:-1] + "2"}, "snapshot"),
         ({"previous": {"06-approve": "sha256:bb"}}, "not made after"),
         ({"previous": {}}, "not made after"),
+        ({"connection": "another"}, "its connection is 'another', expected 'modelberth_kubernetes'"),
+        ({"namespace": "another"}, "its namespace is 'another', expected 'serving'"),
+        ({"claim": "another"}, "its claim is 'another', expected 'models'"),
+        ({"claim": None}, "its claim is None"),
+        ({"at": "2026-01-02T03:59:59Z"}, "clear the task 'check'"),
+        ({"at": "2026-01-02T05:00:09Z"}, ""),
+        ({"at": None}, "clear the task 'check'"),
+        ({"at": "just now"}, "clear the task 'check'"),
+        ({"at": "2026-01-02T04:59:59"}, "clear the task 'check'"),
     ],
 )
-def test_a_check_shows_what_was_approved_only_after_the_approval(change, said):
-    assert said in " ".join(check_problems(CHECK | change, a_target(), PLAN, "sha256:aa"))
-    assert bool(said) == bool(check_problems(CHECK | change, a_target(), PLAN, "sha256:aa"))
+def test_a_check_shows_what_was_approved_on_its_claim_after_the_approval_and_for_an_hour(change, said):
+    problems = check_problems(CHECK | change, a_target(), PLAN, "sha256:aa", NOW)
+    assert said in " ".join(problems)
+    assert bool(said) == bool(problems)
 
 
 OLDER, OURS, NEWER, NEWEST = (f"2026010{day}t000000z-0000000000" for day in (1, 2, 3, 4))
@@ -79,9 +96,12 @@ OLDER, OURS, NEWER, NEWEST = (f"2026010{day}t000000z-0000000000" for day in (1, 
         ([(NEWER, "proposed"), (NEWER, "approved"), (NEWER, "live")], NEWER),
         ([(NEWER, "failed")], None),
         ([(NEWER, "proposed"), (NEWER, "failed")], None),
+        ([(NEWER, "proposed"), (NEWER, "failed"), (NEWER, "approved")], NEWER),
+        ([(NEWER, "proposed"), (NEWER, "failed"), (NEWER, "live")], NEWER),
+        ([(NEWER, "proposed"), (NEWER, "rejected")], NEWER),
         ([(NEWER, "proposed"), (NEWEST, "proposed"), (NEWEST, "failed")], NEWER),
         ([(NEWEST, "proposed"), (NEWER, "proposed")], NEWEST),
     ],
 )
-def test_a_newer_proposal_that_did_not_fail_supersedes(ledger, superseded_by):
+def test_a_newer_proposal_supersedes_unless_it_failed_and_was_not_taken_up_again(ledger, superseded_by):
     assert superseding(OURS, ledger) == superseded_by
