@@ -53,9 +53,10 @@ copy.
 
 **serving**: `check` proves the snapshot again; `rollout` points the workload at it, waits until its pods confirm, and
 puts back if they do not. *When it fails*, the former revision serves, or the error says what does: read it and start
-a new release.
+a new release, unless it says which task to clear.
 
-`record` closes the release. `settle` always runs: it puts back what was left half done and ends as the release did.
+`record` closes the release. `settle` always runs, also when the whole run is marked: it puts back what was left half
+done and ends as the release did.
 """
 
 
@@ -83,7 +84,8 @@ def release(model: str, targets: Sequence[Service]) -> DAG:
         with TaskGroup("serving") as serving:
             chain(*(serve(model, target.name) for target in targets))
         record = RecordModelOperator(task_id="record", model=model)
-        settle = SettleModelOperator(task_id="settle", model=model)
+        # A teardown, since Airflow skips all other pending tasks of a run that a person marks failed or successful.
+        settle = SettleModelOperator(task_id="settle", model=model).as_teardown(on_failure_fail_dagrun=True)
         # An empty group would cut the chain: what follows it would not wait.
         chain(*(group for group in (bucket, claim, gate, serving) if group.children), record, settle)
     return dag

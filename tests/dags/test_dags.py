@@ -8,11 +8,14 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
+from airflow.models.dagrun import DagRun
 from airflow.sdk import TriggerRule
+from airflow.serialization.serialized_objects import DagSerialization
 
 PROJECT = Path(__file__).parents[2]
 STEPS = (
@@ -83,8 +86,17 @@ def test_the_on_call_person_is_told_what_a_release_does(dags):
 
 def test_nothing_goes_live_past_a_failed_step_and_settle_always_runs(dags):
     rules = {task.task_id: task.trigger_rule for task in dags()["release_minilm"].tasks}
-    assert rules.pop("settle") == TriggerRule.ALL_DONE
+    assert rules.pop("settle") == TriggerRule.ALL_DONE_SETUP_SUCCESS  # without a setup: whatever came before
     assert set(rules.values()) == {TriggerRule.ALL_SUCCESS}
+
+
+def test_only_settle_outlives_a_run_that_a_person_marks_and_it_alone_decides_the_runs_colour(dags):
+    """Airflow skips what is pending of a marked run but teardowns, and judges by what its own rule says is a leaf."""
+    release = DagSerialization.from_dict(DagSerialization.to_dict(dags()["release_minilm"]))
+    assert [task.task_id for task in release.tasks if task.is_teardown] == ["settle"]
+    tasks = [Mock(task_id=step, state="success") for step in STEPS]
+    judged = DagRun._tis_for_dagrun_state(None, dag=release, tis=tasks)
+    assert [task.task_id for task in judged] == ["settle"]
 
 
 def test_pod_steps_outlive_a_clear_and_a_lost_triggerer(dags):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, TriggerRule
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from modelberth.catalog import load
@@ -30,8 +30,9 @@ class SettleModelOperator(BaseOperator):
     """
     Put back what was started and has no outcome, tell the ledger, and end as the release did.
 
-    The last task of the run, which always runs. Since Airflow judges a run by its last tasks, it fails when the
-    release did not go live, and is skipped when a person rejected it. It goes by receipts, not by tasks' states.
+    The last task of the run and its teardown, so that it runs even when a person marks the whole run. Since Airflow
+    judges a run by its last tasks, and by a teardown with ``on_failure_fail_dagrun``, it fails when the release did not
+    go live, and is skipped when a person rejected it. It goes by receipts, not by tasks' states.
 
     :param model: The model, as in the catalog.
     """
@@ -39,7 +40,7 @@ class SettleModelOperator(BaseOperator):
     template_fields: Sequence[str] = ("model",)
 
     def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(trigger_rule=TriggerRule.ALL_DONE, **kwargs)
+        super().__init__(**kwargs)
         self.model = model
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -77,7 +78,11 @@ class SettleModelOperator(BaseOperator):
         outcome = evidence.find("outcome", service)
         if outcome is None:
             kind = AirflowException if step.stop.status == UNREACHABLE else AirflowFailException
-            raise kind(f"Service {service!r} is half done and could not be settled: {step.stop.reason}")
+            raise kind(
+                f"Service {service!r} is half done and could not be settled: {step.stop.reason.rstrip('.')}. Put right "
+                "what this names, then clear the task 'settle' of this run: it puts back, or ends what was decided. "
+                "Until then no other release changes the workload."
+            )
         return str(outcome["result"])
 
 
