@@ -11,7 +11,7 @@ from modelberth.kubernetes import workload
 from modelberth.kubernetes.pods import is_ready, newest_pods
 
 if TYPE_CHECKING:
-    from modelberth.core.plan import Plan, Target
+    from modelberth.core.plan import Binding, Plan, Target
     from modelberth.kubernetes.client import Cluster
 
 Document = dict[str, Any]
@@ -41,7 +41,7 @@ def confirm(cluster: Cluster, plan: Plan, target: Target, document: Document) ->
 def _problems(cluster: Cluster, plan: Plan, target: Target, pod: Document) -> list[str]:
     """Return what *pod* fails to show, up to the level that the plan asks for."""
     asked, level = target.confirm, LEVELS.index(target.confirm.level)
-    problems = _declared(target, pod)
+    problems = declared(plan.model, target, pod)
     proxy = f"/api/v1/namespaces/{target.namespace}/pods/{pod['metadata']['name']}:{asked.port}/proxy"
     if level >= LEVELS.index("reported") and asked.report:
         paths = [binding.to for binding in target.bindings]
@@ -51,7 +51,7 @@ def _problems(cluster: Cluster, plan: Plan, target: Target, pod: Document) -> li
     return [problem for problem in problems if problem]
 
 
-def _declared(target: Target, pod: Document) -> list[str | None]:
+def declared(model: str, target: Target, pod: Document) -> list[str | None]:
     """Return where the pod's own spec, as Kubernetes runs it, is not as the plan has it."""
     spec = {"spec": {"template": {"spec": pod["spec"]}}}
     problems: list[str | None] = []
@@ -60,9 +60,33 @@ def _declared(target: Target, pod: Document) -> list[str | None]:
         value = one and workload.live_value(one, binding.variable)
         if value != binding.to:
             problems.append(f"{binding} is {value!r}, expected {binding.to!r}")
-        if not one or not workload.mount(spec, one, target.claim):
-            problems.append(f"container {binding.container} does not mount claim {target.claim}")
+        if not one or not _leads_to_snapshot(spec, one, binding, model, target):
+            problems.append(
+                f"{binding.to} in container {binding.container} does not lead to snapshot {target.snapshot} on a "
+                f"read-only volume of claim {target.claim}"
+            )
     return problems
+
+
+def _leads_to_snapshot(spec: Document, one: Document, binding: Binding, model: str, target: Target) -> bool:
+    """Return whether the path of *binding* leads to the plan's snapshot in the container *one*.
+
+    the deepest mount on the path | subPath | its volume | the snapshot is there at | leads to it
+    ------------------------------+---------+------------+--------------------------+------------
+    the plan's claim              | none    | read-only  | the binding's path       | yes
+    the plan's claim              | none    | read-only  | another path             | no
+    the plan's claim              | none    | writable   | any                      | no
+    the plan's claim              | any     | any        | any                      | no
+    another volume, none          | any     | any        | any                      | no
+    """
+    deepest = workload.covering(one, binding.to)
+    return any(
+        mount.path == deepest
+        and mount.read_only
+        and not mount.sub_path
+        and mount.serving_path(model, target.snapshot) == binding.to
+        for mount in workload.mounts(spec, one, target.claim)
+    )
 
 
 def _evidence(pod: Document, target: Target, problems: list[str]) -> Document:

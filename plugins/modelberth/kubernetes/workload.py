@@ -85,16 +85,31 @@ def live_values(document: Document, bindings: Iterable[Binding]) -> list[str | N
 
 def mount(document: Document, one: Document, claim: str) -> Mount | None:
     """Return where the container *one* has *claim*, None if nowhere."""
+    return next(iter(mounts(document, one, claim)), None)
+
+
+def mounts(document: Document, one: Document, claim: str) -> list[Mount]:
+    """Return all the places where the container *one* has *claim*."""
     volumes = {
         volume["name"]: volume["persistentVolumeClaim"]
         for volume in document["spec"]["template"]["spec"].get("volumes") or []
         if volume.get("persistentVolumeClaim", {}).get("claimName") == claim
     }
-    for entry in one.get("volumeMounts") or []:
-        if entry["name"] in volumes:
-            sub_path = entry.get("subPath") or entry.get("subPathExpr") or ""
-            return Mount(entry["mountPath"], sub_path, bool(volumes[entry["name"]].get("readOnly")))
-    return None
+    return [
+        Mount(
+            path=entry["mountPath"],
+            sub_path=entry.get("subPath") or entry.get("subPathExpr") or "",
+            read_only=bool(volumes[entry["name"]].get("readOnly")),
+        )
+        for entry in one.get("volumeMounts") or []
+        if entry["name"] in volumes
+    ]
+
+
+def covering(one: Document, path: str) -> str | None:
+    """Return where the mount is that *path* leads into in the container *one*: the deepest, which hides the others."""
+    paths = [str(entry["mountPath"]) for entry in one.get("volumeMounts") or []]
+    return max((at for at in paths if f"{path}/".startswith(f"{at.rstrip('/')}/")), key=len, default=None)
 
 
 def strategy(document: Document) -> Document:
