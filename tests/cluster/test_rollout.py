@@ -341,6 +341,8 @@ def test_a_workload_that_another_release_holds_is_refused_and_then_taken(stand, 
     drive(rollout, until=patched(first))
     held = drive(second.rollout())
     assert held.status == "refused"
+    assert f"release {first.plan.release_id} holds it" in held.reason
+    assert f"annotate deployment {first.name} {LOCK}-" in held.reason
     assert first.plan.release_id in notes(stand.read(first.name))[LOCK]
     rollout.end("a person ended its task")
     assert_put_back(first, drive(rollout))

@@ -64,6 +64,9 @@ class Observed:
 
     paused: bool = False
     lock: Lock = Lock.FREE
+    held: str = "another release holds it"
+    """Who else holds the workload and what to do about it; it counts while the lock is another's."""
+
     values: tuple[Live, ...] = ()
     patched: bool = False
     """This process has seen the workload with the new values."""
@@ -138,7 +141,7 @@ def _starting(seen: Observed) -> Action:
     if seen.paused:
         return Action(Do.REFUSE, "it is paused, so no rollout could complete: resume it")
     if seen.lock is Lock.OTHERS:
-        return Action(Do.REFUSE, "another release holds it: let that one end, or settle it")
+        return Action(Do.REFUSE, seen.held)
     if Live.FOREIGN in seen.values:
         return Action(Do.REFUSE, "a live value is neither what the plan found nor what it brings: start a new release")
     return Action(Do.START)
@@ -181,7 +184,7 @@ def _disturbed(seen: Observed) -> str | None:
     if seen.ended or seen.gone:
         return seen.ended or seen.gone
     if seen.lock is Lock.OTHERS:
-        return "another release holds it"
+        return seen.held
     if Live.FOREIGN in seen.values:
         return "somebody set another value"
     if Live.FROM in seen.values and seen.patched:
@@ -219,7 +222,7 @@ def _putting_back(seen: Observed) -> Action:
     else                                            | FINISH
     """
     if seen.gone or seen.lock is Lock.OTHERS:
-        return Action(Do.FINISH, seen.gone or "another release holds it")
+        return Action(Do.FINISH, seen.gone or seen.held)
     if Live.TO in seen.values:
         return Action(Do.RESTORE)
     if seen.progress.state is not State.COMPLETE and seen.was_complete and seen.seconds_left > 0:

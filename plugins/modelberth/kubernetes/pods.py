@@ -76,11 +76,5 @@ def _selector(document: Document) -> str:
     terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
     for term in selector.get("matchExpressions") or []:
         values = ",".join(term.get("values") or [])
-        form = {
-            "In": "{key} in ({values})",
-            "NotIn": "{key} notin ({values})",
-            "Exists": "{key}",
-            "DoesNotExist": "!{key}",
-        }
-        terms.append(form[term["operator"]].format(key=term["key"], values=values))
+        terms.append(_TERMS[term["operator"]].format(key=term["key"], values=values))
     return quote(",".join(terms))

@@ -208,6 +208,7 @@ class Rollout:
         return {
             "paused": bool(document["spec"].get("paused")),
             "lock": self._lock(document),
+            "held": self._held(document),
             "values": judged,
             "patched": self._patched,
             "progress": self._explained(progress, document),
@@ -228,6 +229,15 @@ class Rollout:
         if holder is None or self._proof.has_ended(holder, workload.models_of(document)):
             return Lock.FREE
         return Lock.OTHERS
+
+    def _held(self, document: Document) -> str:
+        """Return who else may hold the workload, and how a person ends that."""
+        holder, one = workload.notes(document).get(workload.LOCK), self.target.workload
+        return (
+            f"release {holder} holds it: let that one end, or clear the task 'settle' in its run; if that run is gone, "
+            f"remove the annotation: kubectl --namespace {self.target.namespace} annotate {one.kind.lower()} "
+            f"{one.name} {workload.LOCK}-"
+        )
 
     def _seconds_left(self, since: str) -> float:
         return self.target.ready_within - (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
@@ -281,6 +291,7 @@ class Rollout:
             "result": result,
             "reason": "; ".join(filter(None, (decided["reason"], action.reason))),
             "complete": complete,
+            "changed": any(one.from_ != one.to for one in self.target.bindings),
             "revision": str(self.plan.revision),
             "snapshot": str(self.target.snapshot),
             "plan_digest": str(self.plan.digest),

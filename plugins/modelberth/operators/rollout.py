@@ -72,6 +72,8 @@ def _not_live(target: str, outcome: dict[str, Any]) -> str:
     """Return what became of it instead, and what to do."""
     if outcome["result"] == "lost":
         what = "It was no longer this release's to change, and was left as it is: look at the workload."
+    elif not outcome.get("changed", True):
+        what = "Nothing was changed: it had this snapshot before. Look at its pods, which do not confirm it."
     elif outcome["complete"]:
         what = "The former revision was put back and is serving."
     else:

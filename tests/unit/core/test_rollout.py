@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modelberth.core.plan import Live
@@ -113,6 +115,13 @@ def test_the_next_step_follows_from_what_is_seen(observed, do):
 )
 def test_what_stops_or_delays_a_rollout_has_a_reason(observed):
     assert decide(observed).reason
+
+
+@pytest.mark.parametrize(
+    "observed", [seen(lock=Lock.OTHERS), rolling(lock=Lock.OTHERS), backing(values=(TO,), lock=Lock.OTHERS)]
+)
+def test_a_workload_that_another_release_holds_says_which_and_what_to_do(observed):
+    assert decide(replace(observed, held="release r holds it: clear")).reason == "release r holds it: clear"
 
 
 def test_zero_pods_complete_a_rollout_but_are_still_asked():
