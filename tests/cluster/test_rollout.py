@@ -305,8 +305,8 @@ def test_a_check_that_is_too_old_is_refused(idle, monkeypatch):
 
 def test_a_snapshot_found_damaged_after_its_check_is_refused(idle):
     one = idle().ready()
-    claim = (one.stand.namespace, "models")
-    damage_record(one.stand.config(one.plan.model), claim).add(one.target.snapshot, "verify of release later", [])
+    damage = damage_record(one.stand.config(one.plan.model), one.target)
+    damage.add(one.target.snapshot, "verify of release later", [])
     assert_refused(one, "on record as damaged (found by verify of release later)")
 
 

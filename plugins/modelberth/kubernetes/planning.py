@@ -74,7 +74,7 @@ def _verified(evidence: Evidence, model: Model, service: Service, revision: Revi
             "clear the service's sync."
         )
     snapshot = Snapshot.parse(receipt["snapshot"])
-    if problem := damage_record(model, (service.namespace, service.claim)).problem(snapshot):
+    if problem := damage_record(model, service).problem(snapshot):
         raise PlanRefusedError(problem)
     return snapshot
 

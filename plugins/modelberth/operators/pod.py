@@ -147,7 +147,7 @@ class ModelPodOperator(KubernetesPodOperator):
         self.service: Service = catalog.service(self.target)
         self.release_id = release_of(context)
         self.evidence: Evidence = release_evidence(self.config, self.release_id)
-        self.damage: DamageRecord = damage_record(self.config, (self.service.namespace, self.service.claim))
+        self.damage: DamageRecord = damage_record(self.config, self.service)
         self.kubernetes_conn_id = self.service.connection
 
     def specify(self, basis: dict[str, Any]) -> None:

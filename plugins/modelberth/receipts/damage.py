@@ -1,13 +1,14 @@
 """What was found damaged on a claim: a snapshot is never changed, so the next sync stages a fresh copy beside it.
 
-    <receipts prefix>/inventory/<namespace>-<claim>/damaged/<model>/<64 hex>.<n>.json
+    <receipts prefix>/inventory/<connection>/<namespace>/<claim>/damaged/<model>/<64 hex>.<n>.json
 
-Signed and create-only like all evidence; the first finding stands.
+Signed and create-only like all evidence; the first finding stands. Claims of two clusters may have the same
+name, so the connection is part of the place.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.receipts.evidence import now
@@ -22,14 +23,33 @@ if TYPE_CHECKING:
     from modelberth.receipts.store import ObjectStore
 
 
+class OnClaim(Protocol):
+    """Whatever is on a claim: a service of the catalog, a target of a plan."""
+
+    @property
+    def connection(self) -> str:
+        """The Airflow connection that leads to the cluster."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """The claim's namespace."""
+        ...
+
+    @property
+    def claim(self) -> str:
+        """The claim's name."""
+        ...
+
+
 class DamageRecord:
     """The damaged snapshots of one model on one claim.
 
-    :param claim: Namespace and name of the claim.
+    :param where: A service or target on that claim.
     """
 
-    def __init__(self, store: ObjectStore, key: SigningKey, model: str, claim: tuple[str, str]) -> None:
-        self._store, self._key, self.model, self.claim = store, key, model, claim
+    def __init__(self, store: ObjectStore, key: SigningKey, model: str, where: OnClaim) -> None:
+        self._store, self._key, self.model, self.where = store, key, model, where
 
     def add(self, snapshot: Snapshot, found_by: str, problems: Sequence[str]) -> None:
         """Note that *snapshot* is damaged.
@@ -56,8 +76,8 @@ class DamageRecord:
         self._read(path)
         found_by = self._key.unseal(data, path).get("found_by")
         return (
-            f"Snapshot {snapshot} on claim {'/'.join(self.claim)} is on record as damaged (found by {found_by}). "
-            "Start a new release: it stages a fresh copy beside it."
+            f"Snapshot {snapshot} on claim {self.where.namespace}/{self.where.claim} is on record as damaged "
+            f"(found by {found_by}). Start a new release: it stages a fresh copy beside it."
         )
 
     def _read(self, path: str) -> Snapshot:
@@ -68,16 +88,16 @@ class DamageRecord:
         return Snapshot.parse(name)
 
     def _about(self, snapshot: str) -> dict[str, str]:
-        namespace, claim = self.claim
         about = {"step": "damage", "model": self.model, "snapshot": snapshot}
-        return {**about, "namespace": namespace, "claim": claim}
+        place = {"connection": self.where.connection, "namespace": self.where.namespace, "claim": self.where.claim}
+        return {**about, **place}
 
     def _path(self, snapshot: str, end: str = ".json") -> str:
-        namespace, claim = self.claim
-        return f"inventory/{namespace}-{claim}/damaged/{self.model}/{snapshot}{end}"
+        claim = f"{self.where.connection}/{self.where.namespace}/{self.where.claim}"
+        return f"inventory/{claim}/damaged/{self.model}/{snapshot}{end}"
 
 
-def damage_record(model: ModelConfig, claim: tuple[str, str]) -> DamageRecord:
-    """Return what was found damaged of *model* on *claim* (namespace and name)."""
+def damage_record(model: ModelConfig, where: OnClaim) -> DamageRecord:
+    """Return what was found damaged of *model* on the claim of *where*."""
     store = open_store(model.receipts.url, model.receipts.connection)
-    return DamageRecord(store, signing_key(), model.name, claim)
+    return DamageRecord(store, signing_key(), model.name, where)

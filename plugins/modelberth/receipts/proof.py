@@ -88,8 +88,7 @@ class Proof:
         approved = str(self.evidence.digest("approve"))
         check, target = self.evidence.read("check", self.service), self.target
         problems = approval.check_problems(check, target, self.plan, approved, datetime.now(UTC))
-        claim = (target.namespace, target.claim)
-        damage = DamageRecord(open_store(*self._receipts), signing_key(), self.model, claim)
+        damage = DamageRecord(open_store(*self._receipts), signing_key(), self.model, target)
         if damaged := damage.problem(target.snapshot):
             problems.append(damaged.rstrip("."))
         entries = ledger_at(*self._receipts, self.model).entries()

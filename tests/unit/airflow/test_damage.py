@@ -1,5 +1,7 @@
 """What was found damaged on a claim: signed, once, and about nothing else."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from modelberth.catalog import load
@@ -14,7 +16,12 @@ FIRST, SECOND, TENTH = (Snapshot(REVISION.digest, copy) for copy in (1, 2, 10))
 @pytest.fixture
 def damage(objects, catalog):
     """The record of model minilm on claim serving/models."""
-    return damage_record(load().model("minilm"), ("serving", "models"))
+    return at("modelberth_kubernetes", "serving", "models")
+
+
+def at(connection, namespace, claim):
+    where = SimpleNamespace(connection=connection, namespace=namespace, claim=claim)
+    return damage_record(load().model("minilm"), where)
 
 
 def test_nothing_is_damaged_at_first(damage):
@@ -45,7 +52,27 @@ def test_the_first_finding_stands(damage, objects):
 
 def test_a_note_has_its_place_by_claim_and_model(damage, objects):
     damage.add(FIRST, "verify", [])
-    assert list(objects) == [f"receipts/inventory/serving-models/damaged/minilm/{FIRST}.json"]
+    assert list(objects) == [f"receipts/inventory/modelberth_kubernetes/serving/models/damaged/minilm/{FIRST}.json"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "ml", "prod-models"), ("a", "ml-prod", "models")),
+        (("a", "serving", "models"), ("b", "serving", "models")),
+    ],
+    ids=["names that join alike", "two clusters"],
+)
+def test_claims_that_sound_alike_are_not_taken_for_each_other(objects, catalog, one, other):
+    at(*one).add(FIRST, "verify", [])
+    assert at(*one).of(REVISION) == [FIRST]
+    assert at(*other).of(REVISION) == []
+    assert at(*other).problem(FIRST) is None
+    (key,) = objects
+    own, theirs = ("/".join(place) for place in (one, other))
+    objects[key.replace(own, theirs)] = objects[key]
+    with pytest.raises(EvidenceForgedError, match="was copied there"):
+        at(*other).of(REVISION)
 
 
 @pytest.mark.parametrize(

@@ -40,5 +40,7 @@ def test_a_verify_on_another_claim_is_refused(verified, key):
 
 
 def test_a_snapshot_on_record_as_damaged_is_refused(verified):
-    damage_record(load().model("minilm"), ("serving", "models")).add(Snapshot.parse(SNAPSHOT), "check of release x", [])
+    damage_record(load().model("minilm"), load().service("embedder")).add(
+        Snapshot.parse(SNAPSHOT), "check of release x", []
+    )
     refused(verified(), r"on record as damaged \(found by check of release x\)")

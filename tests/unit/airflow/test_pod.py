@@ -227,10 +227,12 @@ def test_the_pod_is_waited_for_without_a_worker(api, uploaded, context, monkeypa
 
 
 def test_a_known_damaged_snapshot_is_named_to_sync(api, uploaded, context, monkeypatch):
-    model = load().model("minilm")
-    damage = damage_record(model, ("serving", "models"))
+    model, service = load().model("minilm"), load().service("embedder")
+    damage = damage_record(model, service)
     damage.add(Snapshot.parse(SNAPSHOT), "verify", ["bad"])
-    damage_record(model, ("serving", "other")).add(Snapshot.parse(f"{HEX}.2"), "verify", ["bad"])
+    damage_record(model, service.model_copy(update={"claim": "other"})).add(
+        Snapshot.parse(f"{HEX}.2"), "verify", ["bad"]
+    )
     damage.add(Snapshot.parse(f"{'ef' * 32}.1"), "verify", ["bad"])
     body = asked_for(api, SyncModelOperator, context, monkeypatch)
     assert body["spec"]["containers"][0]["args"][-2:] == ["--damaged", SNAPSHOT]
@@ -317,7 +319,7 @@ def test_a_mismatch_on_the_claim_is_put_on_record(api, approved, context, kind):
     api.there(pod(20, MISMATCH, reason="Error"))
     with pytest.raises(AirflowFailException):
         resume(kind, context, EVENT | {"status": "failed", "message": "Container state failed"})
-    damage = damage_record(load().model("minilm"), ("serving", "models"))
+    damage = damage_record(load().model("minilm"), load().service("embedder"))
     assert damage.of(Revision.parse(REVISION)) == [Snapshot.parse(SNAPSHOT)]
 
 
@@ -325,7 +327,7 @@ def test_a_mismatch_on_arrival_is_the_buckets_and_damages_no_snapshot(api, uploa
     api.there(pod(20, MISMATCH, reason="Error"))
     with pytest.raises(AirflowFailException):
         resume(SyncModelOperator, context, EVENT | {"status": "failed", "message": "Container state failed"})
-    assert damage_record(load().model("minilm"), ("serving", "models")).of(Revision.parse(REVISION)) == []
+    assert damage_record(load().model("minilm"), load().service("embedder")).of(Revision.parse(REVISION)) == []
 
 
 @pytest.mark.parametrize(
@@ -366,7 +368,7 @@ def test_check_refuses_a_snapshot_that_verify_did_not_prove(api, approved, conte
 
 
 def test_check_refuses_a_snapshot_that_another_release_found_damaged(api, approved, context):
-    damage = damage_record(load().model("minilm"), ("serving", "models"))
+    damage = damage_record(load().model("minilm"), load().service("embedder"))
     damage.add(Snapshot.parse(SNAPSHOT), "verify of release later", ["bad"])
     with pytest.raises(AirflowFailException, match=r"serving/models is on record as damaged \(found by verify"):
         operator(CheckModelOperator).execute(context)
