@@ -6,14 +6,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk import BaseSensorOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from modelberth.catalog import CatalogError, load
+from modelberth.catalog import load
 from modelberth.core import approval
-from modelberth.core.plan import Plan, PlanRefusedError, parse
-from modelberth.core.release import release_id
-from modelberth.receipts import EvidenceForgedError, EvidenceMissingError, ledger, release_evidence
+from modelberth.core.plan import Plan, parse
+from modelberth.operators import release_of
+from modelberth.operators.refusal import refusals_are_final
+from modelberth.receipts import StoreUnreachableError, ledger, release_evidence
 from modelberth.sensors import request
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 APPROVE, REJECT = "Approve", "Reject"
 
+WAITS = timedelta(days=7)
+"""How long a person may take."""
+
+PATIENCE, PAUSE = 120.0, 5.0
+"""Seconds in all, and between two tries, for a store that does not answer while a person's answer is in hand."""
+
 
 class ModelApprovalSensor(BaseSensorOperator):
     """
@@ -32,8 +40,9 @@ class ModelApprovalSensor(BaseSensorOperator):
 
     It waits in ``awaiting_input``, without a worker or a trigger. An answer counts when the plan in the receipts is
     still the one that was shown and the responder is one of its approvers; no answer in time fails the task. Rejected
-    or superseded, the task is skipped, and all that follows it. Retries ask again: an answer that arrives while the
-    task is being parked fails that try (Airflow's "state mismatch").
+    or superseded, the task is skipped, and all that follows it. Retries ask again, since Airflow does not keep an
+    answer for them: so a store that does not answer is asked again here. An answer that arrives while the task is
+    being parked fails that try (Airflow's "state mismatch").
 
     :param model: The model, as in the catalog.
     """
@@ -41,25 +50,44 @@ class ModelApprovalSensor(BaseSensorOperator):
     template_fields: Sequence[str] = ("model",)
 
     def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**{"retries": 3, "retry_delay": timedelta(seconds=5), **kwargs})
+        super().__init__(**{"retries": 3, "retry_delay": timedelta(seconds=5), "timeout": WAITS, **kwargs})
         self.model = model
 
     def execute(self, context: Context) -> dict[str, str]:
         """Ask, unless this plan was answered already; ``execute_complete`` goes on from there."""
-        evidence, book, plan = self._read(context)
-        self._require_unused(evidence, plan)
-        if "rejected" in book.events(plan.release_id):
-            raise AirflowSkipException(f"Release {plan.release_id} was rejected before: start a new one.")
-        answered = evidence.find("approve")
-        if answered is None:
-            self._ask(context, evidence, plan)
-        return self._approved(book, plan, answered)
+        with refusals_are_final():
+            evidence, book, plan = self._read(context)
+            self._require_unused(evidence, plan)
+            if "rejected" in book.events(plan.release_id):
+                raise AirflowSkipException(f"Release {plan.release_id} was rejected before: start a new one.")
+            answered = evidence.find("approve")
+            if answered is None:
+                self._ask(context, evidence, plan)
+            return self._approved(book, plan, answered)
 
     def execute_complete(self, context: Context, event: dict[str, Any], plan_digest: str) -> dict[str, str]:
         """Judge the answer, sign it if it is an approval.
 
         :param plan_digest: Of the plan that was shown; it travelled outside of anything that is rendered again.
         """
+        while_silent = Retrying(
+            retry=retry_if_exception_type(StoreUnreachableError),
+            stop=stop_after_delay(PATIENCE),
+            wait=wait_fixed(PAUSE),
+            before_sleep=lambda attempt: self.log.warning("%s", attempt.outcome and attempt.outcome.exception()),
+            reraise=True,
+        )
+        with refusals_are_final():
+            try:
+                return while_silent(self._judge, context, event, plan_digest)
+            except StoreUnreachableError as error:
+                raise AirflowException(
+                    f"The answer about release {release_of(context)} could not be written down within "
+                    f"{PATIENCE:.0f} s and does not count: {error} It is asked for again: answer once more."
+                ) from error
+
+    def _judge(self, context: Context, event: dict[str, Any], plan_digest: str) -> dict[str, str]:
+        """Do what the answer in *event* says; all that it writes may be written twice."""
         evidence, book, plan = self._read(context)
         self._require_unused(evidence, plan)
         answer = _answer(event, plan_digest, plan)
@@ -74,14 +102,9 @@ class ModelApprovalSensor(BaseSensorOperator):
 
     def _read(self, context: Context) -> tuple[Evidence, Ledger, Plan]:
         """Return what the receipts say, whatever was rendered, stored or pushed meanwhile."""
-        run = context["dag_run"]
-        try:
-            model = load().model(self.model)
-            evidence = release_evidence(model, release_id(run.dag_id, run.run_id, run.run_after))
-            plan = parse(evidence.read("plan")["plan"])
-        except (CatalogError, EvidenceForgedError, EvidenceMissingError, PlanRefusedError) as error:
-            raise AirflowFailException(str(error)) from error
-        return evidence, ledger(model), plan
+        model = load().model(self.model)
+        evidence = release_evidence(model, release_of(context))
+        return evidence, ledger(model), parse(evidence.read("plan")["plan"])
 
     def _require_unused(self, evidence: Evidence, plan: Plan) -> None:
         """Refuse a gate whose rollout has ended: cleared after a put-back, its old answer must not count again."""
@@ -135,7 +158,10 @@ def _answer(event: dict[str, Any], plan_digest: str, plan: Plan) -> dict[str, An
     any             | any        | none, not listed | refused
     """
     if "error" in event or event.get("timedout"):
-        raise AirflowFailException(f"Nobody answered about release {plan.release_id} in time: nothing was approved.")
+        raise AirflowFailException(
+            f"Nobody answered about release {plan.release_id} in time ({WAITS.days} days): nothing was approved and "
+            "nothing changed. Clear the task 'approve' to ask again, or start a new release."
+        )
     responder, options = event.get("responded_by_user"), event["chosen_options"]
     problems = approval.responder_problems(responder, plan)
     if plan_digest != str(plan.digest):
