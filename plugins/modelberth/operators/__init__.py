@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelberth.core.digest import Digest
 from modelberth.core.release import release_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+SOURCE_VERSION = "source_version"
+"""The key of a run's conf under which refresh says what the source held when it proposed the run."""
+
+
 def release_of(context: Context) -> str:
     """Return the id of the release that this task is part of."""
     run = context["dag_run"]
     return release_id(run.dag_id, run.run_id, run.run_after)
+
+
+def proposed_version(context: Context) -> str | None:
+    """Return what the source held when refresh proposed this run, None for a run of a person's.
+
+    Whoever may start a run can write this: it only tells the ledger what a failed release was about.
+    """
+    try:
+        return str(Digest.parse((context["dag_run"].conf or {})[SOURCE_VERSION]))
+    except (KeyError, TypeError, ValueError):
+        return None

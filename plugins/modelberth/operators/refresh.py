@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException
 from modelberth.catalog import load
 from modelberth.core.failure import Failure
 from modelberth.core.refresh import Decision, decide
-from modelberth.operators.resolve import SOURCE_VERSION
+from modelberth.operators import SOURCE_VERSION
 from modelberth.receipts import EvidenceForgedError, StoreError, StoreUnreachableError, ledger
 from modelberth.sources import source_of
 

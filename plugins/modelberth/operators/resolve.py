@@ -13,12 +13,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from kubernetes.config import ConfigException
 
 from modelberth.catalog import load
-from modelberth.core.digest import Digest
 from modelberth.core.failure import Failure
 from modelberth.engine.report import human
 from modelberth.kubernetes import preflight
 from modelberth.kubernetes.client import Cluster, ClusterUnreachableError
-from modelberth.operators import release_of
+from modelberth.operators import proposed_version, release_of
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import (
     EvidenceForgedError,
@@ -37,10 +36,6 @@ if TYPE_CHECKING:
 
     from modelberth.catalog import Catalog, Model, Service
     from modelberth.sources import SourceVersion
-
-
-SOURCE_VERSION = "source_version"
-"""The key of a run's conf under which refresh says what the source held when it proposed the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +93,6 @@ class ResolveModelOperator(BaseOperator):
         lines = [f"Model {self.model!r} cannot be released, nothing was changed. {len(found)} to put right:"]
         kind = AirflowException if passing else AirflowFailException
         return kind("\n- ".join(lines + [one.text for one in found]))
-
-
-def proposed_version(context: Context) -> str | None:
-    """Return what the source held when refresh proposed this run, None for a run of a person's.
-
-    Whoever may start a run can write this: it only tells the ledger what a failed release was about.
-    """
-    try:
-        return str(Digest.parse((context["dag_run"].conf or {})[SOURCE_VERSION]))
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion | None, dict[str, list[Finding]]]:

@@ -12,7 +12,7 @@ from modelberth.catalog import load
 from modelberth.core.ledger import End, verdict
 from modelberth.core.plan import parse
 from modelberth.kubernetes.rollout import UNREACHABLE, Rollout
-from modelberth.operators import release_of
+from modelberth.operators import proposed_version, release_of
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import ledger, release_evidence
 
@@ -56,7 +56,7 @@ class SettleModelOperator(BaseOperator):
                 book.record(
                     found.event,
                     release_id,
-                    source_version=resolve.get("source_version"),
+                    source_version=resolve.get("source_version") or proposed_version(context),
                     revision=str(plan.revision) if plan else None,
                     reason=found.reason,
                 )

@@ -8,6 +8,7 @@ from kubernetes.config import ConfigException
 
 from modelberth.kubernetes.client import ClusterUnreachableError
 from modelberth.operators.resolve import ResolveModelOperator
+from modelberth.operators.settle import SettleModelOperator
 from modelberth.receipts import StoreError, StoreUnreachableError
 from modelberth.sources.directory import Directory
 
@@ -212,3 +213,10 @@ def test_what_the_source_holds_counts_more_than_what_was_proposed(resolve, sourc
     with pytest.raises(AirflowFailException):
         resolve()
     assert [entry.source_version for entry in ledger.entries()] == [str(Directory(source).version().name)]
+
+
+def test_a_run_that_died_before_it_saw_its_source_fails_the_version_that_was_proposed(catalog, context, ledger):
+    context["dag_run"].conf = {"source_version": PROPOSED}
+    with pytest.raises(AirflowFailException, match="did not go live"):
+        SettleModelOperator(task_id="settle", model="minilm").execute(context)
+    assert [(entry.event, entry.source_version) for entry in ledger.entries()] == [("failed", PROPOSED)]
