@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 from plans import DIGEST, a_deployment
@@ -16,7 +17,7 @@ from modelberth.kubernetes.client import (
     ObjectMissingError,
     _refusal,
 )
-from modelberth.kubernetes.pods import is_ready, trouble
+from modelberth.kubernetes.pods import is_ready, newest_pods, trouble
 from modelberth.kubernetes.target import rollout_problems
 
 
@@ -59,6 +60,18 @@ def test_what_could_not_be_rolled_out_is_said(changes, said):
     problems = " ".join(rollout_problems(a_deployment(**changes), 60))
     assert said in problems
     assert bool(said) == bool(problems)
+
+
+def test_pods_are_asked_for_by_the_whole_selector():
+    asked = []
+    expressions = [
+        {"key": "tier", "operator": "In", "values": ["a", "b"]},
+        {"key": "old", "operator": "DoesNotExist"},
+    ]
+    document = a_deployment(selector={"matchLabels": {"app": "embedder"}, "matchExpressions": expressions})
+    cluster = SimpleNamespace(get=lambda path: asked.append(path) or {"items": []})
+    assert newest_pods(cluster, document | {"kind": "StatefulSet", "status": {"updateRevision": "r"}}) == []
+    assert unquote(asked[0]).endswith("/pods?labelSelector=app=embedder,tier in (a,b),!old")
 
 
 @pytest.mark.parametrize(
