@@ -138,9 +138,8 @@ class Stage:
         admin = self.user("admin")
         before = admin.runs(DAG)
         changed = minilm.put_model(source(self.settings), form)
-        say(
-            f"The source holds {'something new, ' if changed else ''}the {form} form. refresh_models looks at it, twice:"
-        )
+        news = "something new, " if changed else ""
+        say(f"The source holds {news}the {form} form. refresh_models looks at it, twice:")
         for time_ in ("first", "second"):
             admin.wait_finished(admin.trigger("refresh_models"))
             new = [run for run in admin.runs(DAG) if run not in before]
