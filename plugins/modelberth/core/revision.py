@@ -23,7 +23,8 @@ class Revision:
     def __post_init__(self) -> None:
         if not MODEL_NAME.fullmatch(self.model):
             raise ValueError(
-                f"Not a model name: {self.model!r}; expected a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at an end."
+                f"Not a model name: {self.model!r}; expected a DNS label: "
+                "1 to 63 of a-z, 0-9 and '-', no '-' at an end."
             )
 
     @classmethod
