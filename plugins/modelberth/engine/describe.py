@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from modelberth.core.chunks import chunk_spans, count_chunks
@@ -35,7 +36,7 @@ class Digesting:
 
     def __init__(self, file: SourceFile, chunk_digest: str, checksum: str | None) -> None:
         self.file = file
-        self.head = head_of(file.real, file.size)
+        self.head = head_of(file.real, PurePosixPath(file.path).suffix, file.size)
         self.chunks: list[bytes] = [b""] * count_chunks(file.size, self.head)
         self.spans = list(chunk_spans(file.size, self.head))
         self._hasher = chunk_hasher(chunk_digest)

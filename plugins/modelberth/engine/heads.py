@@ -15,10 +15,13 @@ _TEXT, _ARRAY = 8, 9
 _MOST = 4_000_000
 
 
-def head_of(file: Path, size: int) -> int:
-    """Return where tensor data starts in *file*, 0 when that is unknown or not inside it."""
+def head_of(file: Path, suffix: str, size: int) -> int:
+    """Return where tensor data starts in *file*, 0 when that is unknown or not inside it.
+
+    :param suffix: That of the path in the manifest; *file* may be a link's target with another name.
+    """
     readers = {".safetensors": _safetensors, ".gguf": _gguf}
-    reader = readers.get(file.suffix.lower())
+    reader = readers.get(suffix.lower())
     if not reader or size < 16:
         return 0
     try:

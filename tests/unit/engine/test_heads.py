@@ -1,5 +1,6 @@
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -30,8 +31,9 @@ ALIGNED = text(b"general.alignment") + struct.pack("<II", 4, 64)
 
 
 def head(tmp_path, name, data):
-    (tmp_path / name).write_bytes(data)
-    return head_of(tmp_path / name, len(data))
+    blob = tmp_path / "blob"  # as in Hugging Face's cache: the entry's path has the suffix, the file has none
+    blob.write_bytes(data)
+    return head_of(blob, Path(name).suffix, len(data))
 
 
 def test_safetensors_data_starts_after_the_header(tmp_path):
