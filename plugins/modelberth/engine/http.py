@@ -70,6 +70,10 @@ class _Watch:
         self._since = time.monotonic()
         self._bytes = 0
 
+    def restart(self) -> None:
+        """Begin to wait now: what passed before was the caller's own time, a limit's or a disk's."""
+        self._since, self._bytes = time.monotonic(), 0
+
     def got(self, count: int) -> None:
         """Count bytes, 0 when a second passed without any.
 
@@ -155,6 +159,7 @@ class Body:
 
     def fill(self, view: memoryview, each: Callable[[memoryview], object]) -> None:
         """Receive ``len(view)`` bytes into *view*, calling *each* with a piece while it is still in the cache."""
+        self._watch.restart()
         for start in range(0, len(view), _PIECE):
             piece = view[start : start + _PIECE]
             self._fill_piece(piece)

@@ -237,3 +237,11 @@ def test_nobody_listening_is_unreachable(stop):
     with pytest.raises(Failure, match="no connection") as raised:
         bring(Get(f"http://127.0.0.1:{port}/o", "object 'o'"), stop)
     assert raised.value.code is ExitCode.UNREACHABLE
+
+
+def test_time_that_the_caller_takes_between_chunks_is_no_stall(stop, monkeypatch):
+    monkeypatch.setattr(http, "LEAST_PER", 0.2)
+    monkeypatch.setattr(http, "LEAST_BYTES", 10**9)
+    with server() as (get, requests):
+        assert bring(get, stop, check=lambda *_: time.sleep(0.3)) == DATA  # as --bandwidth-limit does
+    assert len(requests) == 1
