@@ -6,19 +6,19 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelberth.core import layout
+from modelberth.core import layout, paths
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import LARGEST, Manifest
-from modelberth.core.paths import parents
 from modelberth.core.ready import Ready, Stats
 from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
+from modelberth.engine import filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,14 @@ def models(root: Path) -> list[str]:
 def published(root: Path, revision: Revision, snapshot: Snapshot) -> Published:
     """Return a snapshot.
 
-    :raises Failure: It is not there, or foreign: without a READY that names its own manifest.
+    :raises Failure: It is not there, or foreign: without a READY that names its own manifest, or made of links.
+    :raises OSError: The file system does not answer.
     """
     path = root / layout.snapshot_path(revision.model, snapshot)
-    if not path.is_dir():
+    if not os.path.lexists(path):
         raise Failure(ExitCode.NOT_FOUND, f"No snapshot {str(path)!r}: sync {revision} first.")
+    refuse_other_than_directory(path)
+    refuse_other_than_directory(path / layout.FILES)
     ready, data = Ready.parse(_read(path, layout.READY)), _read(path, layout.MANIFEST)
     if ready.revision != revision or Digest.of(data) != revision.digest or snapshot.digest != revision.digest:
         raise Failure(
@@ -84,15 +87,33 @@ def published(root: Path, revision: Revision, snapshot: Snapshot) -> Published:
 
 
 def _read(directory: Path, name: str) -> bytes:
-    path = directory / name
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(filesystem.open_regular(directory / name), "rb") as stream:
             return stream.read(LARGEST + 1)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+    except OSError as error:
+        if error.errno not in filesystem.NO_FILE:
+            raise
         raise Failure(
             ExitCode.FOREIGN,
             f"Directory {str(directory)!r} has no {name}: it is not a snapshot, and is never served.",
         ) from error
+
+
+def refuse_other_than_directory(path: Path) -> None:
+    """Refuse a link, which may lead anywhere, or whatever else is no directory.
+
+    :raises Failure: It is foreign.
+    """
+    try:
+        found = stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        found = False
+    if not found:
+        raise Failure(
+            ExitCode.FOREIGN,
+            f"{str(path)!r} is no directory of its own (a link is none): it is not ours, and is never served or "
+            "written into. Remove it by hand.",
+        )
 
 
 def newest(root: Path, revision: Revision) -> Published:
@@ -100,11 +121,11 @@ def newest(root: Path, revision: Revision) -> Published:
 
     :raises Failure: There is none.
     """
-    foreign: Failure | None = None
+    foreign: Failure | OSError | None = None
     for snapshot in reversed(copies(root, revision)):
         try:
             return published(root, revision, snapshot)
-        except Failure as failure:
+        except (Failure, OSError) as failure:
             foreign = failure
     raise foreign or Failure(ExitCode.NOT_FOUND, f"No snapshot of {revision} in {str(root)!r}: sync it first.")
 
@@ -124,24 +145,31 @@ class Tree:
 
 def read_tree(directory: Path) -> Tree:
     """Return what lies below *directory*."""
-    tree = Tree()
-    _read_tree(directory, "", tree)
+    tree, left = Tree(), [""]
+    while left:
+        path = left.pop()
+        # What no manifest may name is in the table already: below it nothing counts, however deep it is.
+        if not (path and paths.refusal(path)):
+            left += _read_directory(directory, path, tree)
     return tree
 
 
-def _read_tree(directory: Path, prefix: str, tree: Tree) -> None:
-    with os.scandir(directory) as entries:
+def _read_directory(directory: Path, above: str, tree: Tree) -> list[str]:
+    """Add what lies in one directory to *tree*; return the directories in it."""
+    found = []
+    with os.scandir(directory / above) as entries:
         for entry in entries:
-            path, status = prefix + entry.name, entry.stat(follow_symlinks=False)
+            path, status = f"{above}/{entry.name}" if above else entry.name, entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
-                tree.directories.add(path)
-                _read_tree(Path(entry.path), f"{path}/", tree)
+                found.append(path)
             elif stat.S_ISREG(status.st_mode):
                 tree.stats[path] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
                 if status.st_mode & stat.S_IXUSR:
                     tree.executables.add(path)
             else:
                 tree.odd.append(path)
+    tree.directories.update(found)
+    return found
 
 
 def strays(tree: Tree, manifest: Manifest) -> list[str]:
@@ -162,6 +190,6 @@ def strays(tree: Tree, manifest: Manifest) -> list[str]:
 def _directory_problems(tree: Tree, manifest: Manifest) -> list[str]:
     expected = set(manifest.empty_dirs)
     for path in (*(entry.path for entry in manifest.files), *manifest.empty_dirs):
-        expected.update(parents(path))
+        expected.update(paths.parents(path))
     problems = [f"Directory {path!r} is missing." for path in sorted(expected - tree.directories)]
     return problems + [f"Directory {path!r} is not in the manifest." for path in sorted(tree.directories - expected)]

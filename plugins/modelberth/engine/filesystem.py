@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import secrets
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _libc = ctypes.CDLL(None, use_errno=True)
 _WITHOUT_RENAME = ("fuse.s3fs", "fuse.rclone", "fuse.mountpoint-s3", "fuse.mount-s3", "fuse.gcsfuse", "fuse.goofys")
 _UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_NO_RENAME = (*_UNABLE, errno.EPERM, errno.EXDEV)
 
 
 def allocate(descriptor: int, size: int) -> None:
@@ -34,15 +36,30 @@ def allocate(descriptor: int, size: int) -> None:
     os.ftruncate(descriptor, size)
 
 
-def sync_all(directory: Path) -> None:
-    """Make everything on the directory's file system durable: one call instead of one a file."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if _libc.syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(directory))
-    finally:
-        os.close(descriptor)
+def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
+    """Open a regular file, and nothing else: a link leads elsewhere, a pipe would wait for ever for its other end.
+
+    :raises OSError: It cannot be opened (ELOOP for a link), or is no regular file (EINVAL).
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL, errno.EISDIR)
+"""What :func:`open_regular` raises where no regular file is; anything else is the file system's trouble."""
+
+
+def sync_all(descriptor: int) -> None:
+    """Make everything on the descriptor's file system durable: one call instead of one a file.
+
+    The kernel reports an earlier failure to write only to descriptors that were open then: keep one.
+    """
+    if _libc.syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def sync_directory(directory: Path) -> None:
@@ -79,6 +96,7 @@ def refuse_unsuitable(hidden: Path) -> None:
 
     :param hidden: Our own directory on it, for the trial.
     :raises Failure: It cannot rename a directory, or does so onto one that holds something.
+    :raises OSError: The trial could not be made for another reason: no space, no right, no answer.
     """
     kind = file_system_of(hidden)
     if kind in _WITHOUT_RENAME:
@@ -87,14 +105,21 @@ def refuse_unsuitable(hidden: Path) -> None:
     try:
         (trial / "full" / "x").mkdir(parents=True)
         (trial / "other" / "y").mkdir(parents=True)
-        (trial / "other").rename(trial / "full")
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise _unsupported(hidden, f"renaming a directory failed: {error.strerror}") from error
-    else:
-        raise _unsupported(hidden, "it renames a directory onto one that is not empty")
+        _refuse_rename(trial / "other", trial / "full", hidden)
     finally:
         remove_tree(trial)
+
+
+def _refuse_rename(source: Path, full: Path, hidden: Path) -> None:
+    try:
+        source.rename(full)
+    except OSError as error:
+        if error.errno in _NO_RENAME:
+            raise _unsupported(hidden, f"renaming a directory failed: {error.strerror}") from error
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    else:
+        raise _unsupported(hidden, "it renames a directory onto one that is not empty")
 
 
 def _unsupported(path: Path, why: str) -> Failure:

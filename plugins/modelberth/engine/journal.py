@@ -6,7 +6,8 @@ One file an attempt, one line a record, written only after the bytes that it nam
     <16 hex> <file's number in the manifest> <its inode> <first chunk> <count>
 
 The 16 digits begin the SHA-256 of what follows them and of the revision: a torn or damaged line ends the journal. A
-record counts only while the file is still the one, by inode and size, that it was written for.
+record counts only while the file is still the one, by inode and size, that it was written for. An inode's number is
+used again for other files, so a run removes the records that do not count before it creates any file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelberth.engine.filesystem import sync_directory
+from modelberth.engine.filesystem import NO_FILE, open_regular, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ class Journal:
     def read(self) -> Iterator[Record]:
         """Yield the records of all attempts."""
         for path in sorted(self._directory.iterdir()):
-            lines = path.read_bytes().split(b"\n")
+            lines = _lines(path)
             if lines[0] == self._line(self._title()):
                 yield from self._records(lines[1:])
 
@@ -68,6 +69,14 @@ class Journal:
             self._begin()
         os.write(self._descriptor, b"".join(line + b"\n" for line in lines))
         os.fdatasync(self._descriptor)
+
+    def replace(self, records: Iterable[Record]) -> None:
+        """Make *records* all that any attempt has noted."""
+        before = list(self._directory.iterdir())
+        self.append(records)
+        for path in before:
+            path.unlink(missing_ok=True)
+        sync_directory(self._directory)
 
     def _begin(self) -> None:
         path = self._directory / secrets.token_hex(8)
@@ -87,3 +96,14 @@ class Journal:
     def _line(self, text: str) -> bytes:
         digest = hashlib.sha256(f"{self._revision}\n{text}".encode()).hexdigest()
         return f"{digest[:16]} {text}".encode()
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Return the lines of a file, none of what is no file."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as stream:
+            return stream.read().split(b"\n")
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        return [b""]

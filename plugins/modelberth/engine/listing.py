@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modelberth.core import layout
 from modelberth.core.failure import Failure
 from modelberth.core.revision import Revision, Snapshot
-from modelberth.engine import claim
+from modelberth.engine import claim, filesystem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,9 @@ def _snapshot(root: Path, model: str, snapshot: Snapshot) -> dict[str, Any]:
         found = claim.published(root, revision, snapshot)
     except Failure as failure:
         return row | {"state": "foreign", "problem": failure.problems[0]}
+    except OSError as error:
+        problem = filesystem.failure_of(error, f"read snapshot {snapshot}").problems[0]
+        return row | {"state": "foreign", "problem": problem}
     manifest = found.manifest
     return row | {"state": "ready", "at": found.ready.at, "files": len(manifest.files), "bytes": manifest.size}
 

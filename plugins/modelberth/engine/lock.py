@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.engine.filesystem import remove_tree
+from modelberth.engine.filesystem import open_regular, remove_tree
 
 if TYPE_CHECKING:
     from modelberth.engine.stopping import Stop
@@ -77,7 +77,8 @@ class Lock:
     def _look(self, before: _Owner) -> _Owner:
         """Return who holds the lock; remove the lock when that one is dead."""
         text = self._read()
-        owner = before if text == before.text else _Owner(text, time.monotonic())
+        # Empty is what a reader finds who comes between the two halves of a write.
+        owner = before if text in ("", before.text) else _Owner(text, time.monotonic())
         if owner.is_gone() or time.monotonic() - owner.since > EXPIRY:
             log.info("Lock %s: taken over from %s, which is gone.", self._directory, owner.name())
             aside = self._directory.with_name(f".{self._directory.name}-{secrets.token_hex(8)}")
@@ -99,8 +100,8 @@ class Lock:
         (self._directory / "owner").write_text(json.dumps(owner | {"place": _place()}))
 
     def _read(self) -> str:
-        with suppress(OSError):
-            return (self._directory / "owner").read_text(errors="replace")[:4096]
+        with suppress(OSError), os.fdopen(open_regular(self._directory / "owner"), "rb") as stream:
+            return stream.read(4096).decode(errors="replace")
         return ""
 
 

@@ -11,7 +11,7 @@ from modelberth.core.chunks import CHUNK_SIZE, Span
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import Entry
 from modelberth.core.ready import Rehash, Stats
-from modelberth.engine import claim
+from modelberth.engine import claim, filesystem
 from modelberth.engine.hashing import Hasher, chunk_hasher
 from modelberth.engine.http import Answer
 from modelberth.engine.report import Progress
@@ -48,7 +48,7 @@ def mismatches(directory: Path, entries: Iterable[Entry], digest: str, stop: Sto
     def read(task: Task) -> None:
         entry, first, last = task
         try:
-            descriptor = os.open(directory / entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = filesystem.open_regular(directory / entry.path)
         except OSError as error:
             problems[entry.path, first] = f"File {entry.path!r} could not be opened: {error.strerror}."
             return

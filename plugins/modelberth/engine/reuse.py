@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from modelberth.core.failure import Failure
 from modelberth.core.revision import Revision
-from modelberth.engine import claim
+from modelberth.engine import claim, filesystem
 from modelberth.engine.http import Answer
 from modelberth.engine.transport import read_exactly
 
@@ -43,7 +43,7 @@ class Held:
     def read(self, view: memoryview, hasher: Hasher) -> bytes:
         """Read it into *view* and return its digest; empty when it cannot be read."""
         with suppress(OSError, Answer):
-            descriptor = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = filesystem.open_regular(self.file)
             try:
                 read_exactly(descriptor, view, self.span.start, hasher.update)
                 return hasher.digest()
@@ -69,7 +69,7 @@ def _others(root: Path, model: str, chunk_digest: str) -> Iterator[Published]:
     for snapshot in sorted(claim.snapshots(root / model), key=lambda item: item.copy, reverse=True):
         try:
             published = claim.published(root, Revision(model, snapshot.digest), snapshot)
-        except Failure as failure:
+        except (Failure, OSError) as failure:
             log.warning("Snapshot %s: not reused: %s", snapshot, failure)
         else:
             if published.manifest.chunk_digest == chunk_digest:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 import threading
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from modelberth.core import layout
 from modelberth.core.choices import next_copy
 from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.manifest import LARGEST
 from modelberth.core.paths import parents
 from modelberth.core.ready import Ready
 from modelberth.core.revision import Revision, Snapshot
@@ -53,6 +55,9 @@ class Staging:
         self.files = self.path / layout.SNAPSHOT / layout.FILES
         self.journal = Journal(self.path / layout.JOURNAL, revision)
         self._left: dict[int, int] = {}
+        self._inodes: dict[int, int] = {}
+        self._broken = False
+        self._directory = -1
         self._open: dict[int, int] = {}
         self._lock = threading.Lock()
         self._pending: list[tuple[Record, int]] = []
@@ -61,27 +66,32 @@ class Staging:
         self._flushing = threading.Lock()
 
     def prepare(self) -> None:
-        """Make the directories, and read from the journals what is there already."""
-        (self.path / layout.JOURNAL).mkdir(parents=True, exist_ok=True)
+        """Make the directories.
+
+        :raises Failure: In the place of one is a link, or something else that somebody put there.
+        """
+        hidden = self._root / layout.HIDDEN
+        above = [hidden / "staging", hidden / "staging" / self._revision.model, self.path]
+        for directory in (hidden, *above, self.path / layout.JOURNAL, self.path / layout.SNAPSHOT):
+            directory.mkdir(exist_ok=True)
+            claim.refuse_other_than_directory(directory)
+        self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         needed = {self.files, *(self.files / path for path in self.manifest.empty_dirs)}
         for path in (*(entry.path for entry in self.manifest.files), *self.manifest.empty_dirs):
             needed.update(self.files / parent for parent in parents(path))
         for directory in sorted(needed):
             try:
-                directory.mkdir(parents=True)
+                directory.mkdir()
             except FileExistsError:
+                claim.refuse_other_than_directory(directory)
                 directory.chmod(0o755)  # a run that was killed just before it published left it closed
 
     def missing(self) -> dict[int, list[int]]:
         """Return for each file that is not complete, by its number, the chunks that it lacks."""
         durable: dict[int, set[int]] = defaultdict(set)
-        inodes: dict[int, tuple[int, int]] = {}
-        for record in self.journal.read():
-            number = record.number
-            if number not in inodes:
-                inodes[number] = self._identity(number)
-            if inodes[number] == (record.inode, self.manifest.files[number].size):
-                durable[number].update(range(record.first, record.first + record.count))
+        for record in self._valid():
+            durable[record.number].update(range(record.first, record.first + record.count))
+            self._inodes[record.number] = record.inode
         lacking = {
             number: [index for index in range(len(entry.chunks)) if index not in durable[number]]
             for number, entry in enumerate(self.manifest.files)
@@ -90,10 +100,24 @@ class Staging:
         self._left = {number: len(chunks) for number, chunks in found.items()}
         return found
 
+    def _valid(self) -> list[Record]:
+        """Return the records that count, and remove the others before any file can get an inode that they name."""
+        records = list(self.journal.read())
+        there = {number: self._identity(number) for number in {record.number for record in records}}
+        valid = [
+            record
+            for record in records
+            if there[record.number] == (record.inode, self.manifest.files[record.number].size)
+        ]
+        if len(valid) < len(records):
+            self.journal.replace(joined(valid))
+        return valid
+
     def _identity(self, number: int) -> tuple[int, int]:
         with suppress(FileNotFoundError, NotADirectoryError):
             status = (self.files / self.manifest.files[number].path).lstat()
-            return status.st_ino, status.st_size
+            if stat.S_ISREG(status.st_mode):
+                return status.st_ino, status.st_size
         return 0, 0
 
     def refuse_too_little_space(self) -> None:
@@ -148,15 +172,23 @@ class Staging:
     def _opened(self, number: int) -> int:
         entry = self.manifest.files[number]
         path = self.files / entry.path
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(path, flags, 0o644)
-        except PermissionError:
-            path.chmod(0o644)  # complete but for its record in the journal when an earlier run ended
-            descriptor = os.open(path, flags, 0o644)
-        if os.fstat(descriptor).st_size != entry.size:
+            descriptor = _opened(path)
+        except OSError as error:
+            if error.errno in filesystem.NO_FILE:
+                raise self._meddled(f"{entry.path!r} is no regular file.") from error
+            raise
+        status = os.fstat(descriptor)
+        if self._inodes.setdefault(number, status.st_ino) != status.st_ino:
+            os.close(descriptor)
+            raise self._meddled(f"File {entry.path!r} was replaced while it was filled.")
+        if status.st_size != entry.size:
             filesystem.allocate(descriptor, entry.size)
         return descriptor
+
+    def _meddled(self, *problems: str) -> Failure:
+        advice = f"Remove {str(self.path)!r}, which somebody else wrote into."
+        return Failure(ExitCode.FOREIGN, *(f"{problem} {advice}" for problem in problems))
 
     def _flush_when_due(self) -> None:
         due = self._pending_bytes >= FLUSH_BYTES or time.monotonic() - self._flushed > FLUSH_SECONDS
@@ -175,26 +207,35 @@ class Staging:
         with self._lock:
             batch, self._pending, self._pending_bytes = self._pending, [], 0
             self._flushed = time.monotonic()
-        if not batch:
-            return
         try:
-            descriptors = {record.number: descriptor for record, descriptor in batch}
-            if len(descriptors) > _FEW or -1 in descriptors.values():
-                filesystem.sync_all(self.path)
-            else:
-                for descriptor in descriptors.values():
-                    os.fdatasync(descriptor)
+            # After a failed flush the kernel may call the pages clean that it lost: nothing more is known of any.
+            if batch and not self._broken:
+                self._make_durable(batch)
+                self.journal.append(joined([record for record, _ in batch]))
+        except BaseException:
+            self._broken = True
+            raise
         finally:
             for _, descriptor in batch:
                 if descriptor >= 0:
                     os.close(descriptor)
-        self.journal.append(joined([record for record, _ in batch]))
+
+    def _make_durable(self, batch: list[tuple[Record, int]]) -> None:
+        descriptors = {record.number: descriptor for record, descriptor in batch}
+        if len(descriptors) > _FEW or -1 in descriptors.values():
+            filesystem.sync_all(self._directory)
+        else:
+            for descriptor in descriptors.values():
+                os.fdatasync(descriptor)
 
     def close(self) -> None:
-        """Close whatever a run that failed left open."""
+        """Close whatever the run left open."""
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
         self.journal.close()
 
     def publish(self) -> Snapshot:
@@ -204,13 +245,10 @@ class Staging:
         """
         staged, nonce = self.path / layout.SNAPSHOT, secrets.token_hex(16)
         self._set_modes()
-        filesystem.sync_all(staged)
+        filesystem.sync_all(self._directory)
         tree = claim.read_tree(self.files)
-        if problems := claim.strays(tree, self.manifest):
-            raise Failure(
-                ExitCode.FOREIGN,
-                *(f"{problem} Remove {str(self.path)!r}, which somebody else wrote into." for problem in problems),
-            )
+        if problems := claim.strays(tree, self.manifest) or self._replaced(tree):
+            raise self._meddled(*problems)
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         filesystem.write_durably(staged / layout.MANIFEST, self.manifest.dump())
         filesystem.write_durably(staged / layout.READY, Ready(self._revision, nonce, at, tree.stats).dump())
@@ -219,12 +257,20 @@ class Staging:
         filesystem.remove_tree(self.path)
         return snapshot
 
+    def _replaced(self, tree: claim.Tree) -> list[str]:
+        """Return one sentence for each file that is not the one that was filled or noted."""
+        paths = {self.manifest.files[number].path: inode for number, inode in self._inodes.items()}
+        other = sorted(path for path, inode in paths.items() if tree.stats[path][3] != inode)
+        return [f"File {path!r} was replaced while others were fetched." for path in other]
+
     def _set_modes(self) -> None:
         """Close the directories, and the files of earlier attempts, whose modes a power loss may have undone."""
         for number, entry in enumerate(self.manifest.files):
             if number not in self._left:
                 (self.files / entry.path).chmod(_mode(entry))
-        for directory in sorted((path for path in self.files.rglob("*") if path.is_dir()), reverse=True):
+        for directory in sorted(
+            (path for path in self.files.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True
+        ):
             directory.chmod(0o555)
         self.files.chmod(0o555)
 
@@ -253,9 +299,18 @@ class Staging:
         return snapshot
 
     def _is_ours(self, target: Path, nonce: str) -> bool:
-        with suppress(OSError, Failure):
-            return Ready.parse((target / layout.READY).read_bytes()).nonce == nonce
+        with suppress(OSError, Failure), os.fdopen(filesystem.open_regular(target / layout.READY), "rb") as stream:
+            return Ready.parse(stream.read(LARGEST + 1)).nonce == nonce
         return False
+
+
+def _opened(path: Path) -> int:
+    """Open a staged file, made when it is not there."""
+    try:
+        return filesystem.open_regular(path, os.O_RDWR | os.O_CREAT)
+    except PermissionError:
+        path.chmod(0o644)  # complete but for its record in the journal when an earlier run ended
+        return filesystem.open_regular(path, os.O_RDWR | os.O_CREAT)
 
 
 def _mode(entry: Entry) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,7 @@ def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats] 
     for snapshot in claim.copies(root, order.revision):
         try:
             ready[snapshot] = claim.published(root, order.revision, snapshot)
-        except Failure as failure:
+        except (Failure, OSError) as failure:
             log.warning("Snapshot %s: passed over: %s", snapshot, failure)
     damaged = set(order.damaged)
     while newest := to_return(ready, damaged):
@@ -105,6 +105,9 @@ def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats] 
             if failure.code is not ExitCode.MISMATCH:
                 raise
             log.warning("Snapshot %s: passed over: %s", newest, failure)
+            damaged.add(newest)
+        except OSError as error:
+            log.warning("Snapshot %s: passed over: %s", newest, error)
             damaged.add(newest)
     return None
 
@@ -121,8 +124,9 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[tuple[Published, Stat
             if found := _undamaged(root, order, stop):
                 return found, Moved()  # the writer that was waited for had the same to do
             staging = Staging(root, order.revision, manifest)
-            moved = _filled(staging, _Fill(store, location, staging, order, stop))
-            published = _published(staging, root, order)
+            with closing(staging):
+                moved = _filled(staging, _Fill(store, location, staging, order, stop))
+                published = _published(staging, root, order)
     return (published, published.ready.stats), moved
 
 
@@ -134,12 +138,10 @@ def _filled(staging: Staging, fill: _Fill) -> Moved:
         staging.refuse_too_little_space()
         fill.all(missing)
         staging.flush()
-    except Failure:
+    except (Failure, OSError):
         with suppress(OSError):  # the failure itself says more than that its last seconds were lost
             staging.flush()
         raise
-    finally:
-        staging.close()
     return Moved(fetched=fill.fetched.done, reused=staging.manifest.size - fill.fetched.done)
 
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from modelberth.core.ready import Stats, stats_digest, to_rehash
-from modelberth.engine import claim, proof
+from modelberth.engine import claim, filesystem, proof
 from modelberth.engine.transport import since
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _moved(before: Stats, after: Stats) -> list[str]:
 def _dropped(path: Path) -> bool:
     """Drop this node's cache of a file; say whether the file system let go of it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = filesystem.open_regular(path)
     except OSError:
         return True  # reading it will say what is wrong
     try:

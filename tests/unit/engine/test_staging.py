@@ -1,0 +1,142 @@
+"""What a staging directory takes for durable, and what it does not."""
+
+import errno
+import os
+from contextlib import closing
+
+import pytest
+
+from modelberth.core.chunks import CHUNK_SIZE
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.manifest import Entry, Manifest
+from modelberth.core.revision import Revision
+from modelberth.engine import filesystem, staging
+from modelberth.engine.staging import Staging
+from modelberth.engine.sync import _filled
+
+CHUNKS = 3
+MANIFEST = Manifest.of([Entry("sub/model.bin", CHUNKS * CHUNK_SIZE, (b"d" * 32,) * CHUNKS)], [])
+REVISION = Revision("minilm", MANIFEST.digest)
+DATA = memoryview(b"w" * CHUNK_SIZE)
+
+
+def begun(root):
+    """A run that looked at what is there."""
+    run = Staging(root, REVISION, MANIFEST)
+    (root / ".modelberth").mkdir(exist_ok=True)
+    run.prepare()
+    return run, run.missing()
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """A claim on which a run got as far as its first chunk."""
+    run, missing = begun(tmp_path)
+    assert missing == {0: [0, 1, 2]}
+    with closing(run):
+        run.write(0, 0, DATA)
+        run.flush()
+    return tmp_path
+
+
+def file_of(root):
+    return root / ".modelberth/staging/minilm" / REVISION.digest.hex / "snapshot/files/sub/model.bin"
+
+
+def test_what_was_flushed_is_not_missing(killed):
+    run, missing = begun(killed)
+    run.close()
+    assert missing == {0: [1, 2]}
+
+
+def test_a_removed_file_leaves_its_records_to_no_other_with_its_inode(killed):
+    path, aside = file_of(killed), killed / "aside"
+    path.rename(aside)
+    run, missing = begun(killed)  # and killed at once
+    run.close()
+    assert missing == {0: [0, 1, 2]}
+    os.truncate(aside, 0)
+    os.truncate(aside, CHUNKS * CHUNK_SIZE)
+    aside.rename(path)  # the inode is given to the new file, which has its final size and only zeros
+    run, missing = begun(killed)
+    run.close()
+    assert missing == {0: [0, 1, 2]}
+
+
+def test_a_file_that_is_replaced_while_it_is_filled_ends_the_run(killed):
+    run, _ = begun(killed)
+    file_of(killed).rename(killed / "aside")
+    with closing(run), pytest.raises(Failure, match="was replaced") as raised:
+        run.write(0, 1, DATA)
+    assert raised.value.code is ExitCode.FOREIGN
+
+
+def test_after_a_flush_that_failed_nothing_is_noted_any_more(tmp_path, monkeypatch):
+    run, _ = begun(tmp_path)
+
+    def fail(_):
+        raise OSError(errno.EIO, "lost")
+
+    with closing(run):
+        run.write(0, 0, DATA)
+        with monkeypatch.context() as broken:
+            broken.setattr(staging.os, "fdatasync", fail)
+            with pytest.raises(OSError, match="lost"):
+                run.flush()
+        run.write(0, 1, DATA)
+        run.flush()
+    again, missing = begun(tmp_path)
+    again.close()
+    assert missing == {0: [0, 1, 2]}
+
+
+def test_one_descriptor_sees_every_failure_to_write(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(filesystem, "sync_all", seen.append)
+    monkeypatch.setattr(staging, "_FEW", 0)
+    run, _ = begun(tmp_path)
+    with closing(run):
+        for index in range(2):
+            run.write(0, index, DATA)
+            run.flush()
+        assert seen == [run._directory] * 2
+        os.fstat(seen[0])
+
+
+@pytest.mark.parametrize("name", ["..", ".", "journal", "snapshot", "snapshot/files", "snapshot/files/sub"])
+def test_a_link_in_the_place_of_a_directory_is_foreign(tmp_path, name):
+    base = file_of(tmp_path).parents[3]
+    place = base.parent if name == ".." else base / name
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(elsewhere)
+    with pytest.raises(Failure) as raised:
+        begun(tmp_path)
+    assert raised.value.code is ExitCode.FOREIGN
+    assert (list(elsewhere.iterdir()), elsewhere.stat().st_mode & 0o777) == ([], 0o700)
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname"), lambda path: path.mkdir()])
+def test_what_is_no_file_is_foreign_and_not_written(tmp_path, put):
+    run, _ = begun(tmp_path)
+    put(file_of(tmp_path))
+    with closing(run), pytest.raises(Failure, match="no regular file") as raised:
+        run.write(0, 0, DATA)
+    assert raised.value.code is ExitCode.FOREIGN
+
+
+def test_what_is_sound_is_flushed_when_a_worker_meets_the_file_system(tmp_path):
+    run = Staging(tmp_path, REVISION, MANIFEST)
+    (tmp_path / ".modelberth").mkdir()
+
+    class Fill:
+        def all(self, _):
+            run.write(0, 0, DATA)
+            raise OSError(errno.ESTALE, "stale")
+
+    with closing(run), pytest.raises(OSError, match="stale"):
+        _filled(run, Fill())
+    again, missing = begun(tmp_path)
+    again.close()
+    assert missing == {0: [1, 2]}
