@@ -56,17 +56,21 @@ class BucketUrl:
 
         :raises Failure: *text* has another form.
         """
-        url = urlsplit(text)
+        refused = Failure(
+            ExitCode.REFUSED,
+            f"Not the URL of a bucket: {text!r}; expected s3://bucket/prefix, gs://bucket/prefix or file:///dir.",
+        )
+        try:
+            url = urlsplit(text)
+        except ValueError as error:
+            raise refused from error
         prefix = url.path.strip("/")
         plain = not url.query and not url.fragment and (not prefix or not paths.refusal(prefix))
         if plain and url.scheme in ("s3", "gs") and _BUCKET.fullmatch(url.netloc):
             return cls(url.scheme, url.netloc, prefix)
         if plain and url.scheme == "file" and not url.netloc and prefix:
             return cls("file", f"/{prefix}")
-        raise Failure(
-            ExitCode.REFUSED,
-            f"Not the URL of a bucket: {text!r}; expected s3://bucket/prefix, gs://bucket/prefix or file:///dir.",
-        )
+        raise refused
 
     def __str__(self) -> str:
         if self.scheme == "file":

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import canonical
+from modelberth.core import canonical, paths
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import upload_name
 from modelberth.core.manifest import LARGEST, MOST_FILES, Manifest
@@ -25,6 +25,9 @@ from modelberth.core.revision import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+_LONGEST_KEY = 1024
+"""Bytes that both kinds of store take."""
 
 CHECKSUMS = ("crc64nvme", "crc32c")
 _KEYS = {"schema", "revision", "upload", "owned", "checksum", "files"}
@@ -99,7 +102,7 @@ def disagreements(location: Location, revision: Revision, manifest: Manifest, al
     |---|---|
     | names another revision | that |
     | does not list exactly the manifest's files, each with its size | each file |
-    | a key lies under none of the *allowed* prefixes | each key |
+    | a key lies under none of the *allowed* prefixes, or is refused as a path would be | each key |
     | anything else | none |
     """
     problems = []
@@ -115,7 +118,10 @@ def disagreements(location: Location, revision: Revision, manifest: Manifest, al
     problems += [
         f"Key {place.key!r} lies under none of {prefixes}."
         for place in location.files
-        if not place.key.startswith(prefixes) or ".." in place.key.split("/")
+        if not place.key.startswith(prefixes)
+    ]
+    problems += [
+        f"Key {place.key!r} {why}." for place in location.files if (why := paths.refusal(place.key, _LONGEST_KEY))
     ]
     return list(dict.fromkeys(problems))
 

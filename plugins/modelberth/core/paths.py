@@ -17,13 +17,13 @@ _PLAIN = re.compile(r"[a-z0-9._/-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def refusal(path: str) -> str | None:
+def refusal(path: str, longest: int = LONGEST_PATH) -> str | None:
     """Say why *path* is not accepted, or None when it is.
 
     | path | answer |
     |---|---|
     | not encodable as UTF-8 (lone surrogates: how Python shows foreign bytes) | not UTF-8 |
-    | empty, over 800 bytes | empty, too long |
+    | empty, over *longest* bytes | empty, too long |
     | NUL, control characters, line separators | control character |
     | backslash | backslash |
     | a part that is empty (absolute path, ``//``, final ``/``), ``.`` or ``..`` | such a part |
@@ -37,8 +37,8 @@ def refusal(path: str) -> str | None:
         return "is not UTF-8"
     if not path:
         return "is empty"
-    if size > LONGEST_PATH:
-        return f"has {size} bytes; at most {LONGEST_PATH} are accepted"
+    if size > longest:
+        return f"has {size} bytes; at most {longest} are accepted"
     if _CONTROL.search(path):
         return "holds a control character"
     if "\\" in path:

@@ -16,6 +16,8 @@ from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
 from modelberth.engine.report import Result, ended
 from modelberth.engine.stopping import Stop
 
+_MOST_STREAMS = 64
+
 Parsed = TypeVar("Parsed")
 Command = Callable[[argparse.Namespace, Stop], Result]
 
@@ -25,7 +27,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(words: Sequence[str]) -> ExitCode:
+def run(words: Sequence[str]) -> int:
     """Run the command that *words* are."""
     arguments = _parser().parse_args(words)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
@@ -71,8 +73,12 @@ def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
 
     url, revision = BucketUrl.parse(arguments.bucket), _value(Revision.parse, arguments.revision)
     damaged = frozenset(_value(Snapshot.parse, text) for text in arguments.damaged)
+    if arguments.concurrency is not None and not 1 <= arguments.concurrency <= _MOST_STREAMS:
+        raise Failure(
+            ExitCode.REFUSED, f"Not a number of requests: {arguments.concurrency}; expected 1 to {_MOST_STREAMS}."
+        )
     limit = rate(arguments.bandwidth_limit) if arguments.bandwidth_limit else None
-    return sync(Order(url, arguments.root, revision, damaged, arguments.concurrency, limit), stop)
+    return sync(Order(url, arguments.root, revision, damaged, arguments.concurrency or 0, limit), stop)
 
 
 def _verify(arguments: argparse.Namespace, stop: Stop) -> Result:
@@ -134,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--damaged", metavar="SNAPSHOT", action="append", default=[], help="a snapshot that a verify found damaged"
     )
-    command.add_argument("--concurrency", metavar="N", type=int, default=0, help="requests at once; each takes 8 MiB")
+    command.add_argument("--concurrency", metavar="N", type=int, help="requests at once, 1 to 64; each takes 8 MiB")
     command.add_argument("--bandwidth-limit", metavar="RATE", help="bytes a second at most: 100MiB")
     command.set_defaults(run=_sync)
 

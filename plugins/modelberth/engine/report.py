@@ -89,23 +89,28 @@ def human(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def ended(command: str, work: Callable[[], Result]) -> ExitCode:
+def ended(command: str, work: Callable[[], Result]) -> int:
     """Do *work* and print its result, or what it failed with, as the last line of stdout."""
+    code: int
     try:
-        result, code = work(), ExitCode.OK
+        result, code, outcome = work(), ExitCode.OK, ExitCode.OK.outcome
     except Failure as failure:
-        result, code = _failed(failure), failure.code
+        result, code, outcome = _failed(*failure.problems), failure.code, failure.code.outcome
         for problem in failure.problems:
             log.error(problem)
-    result = {"command": command, "outcome": code.outcome, "exit_code": int(code)} | result
+    except Exception as error:
+        # A fault of this program: whoever reads results must be told too, not only whoever reads logs.
+        log.exception("The command %s met a fault of this program:", command)
+        result, code, outcome = _failed(f"A fault of this program: {type(error).__name__}: {error}"), 1, "fault"
+    result = {"command": command, "outcome": outcome, "exit_code": int(code)} | result
     sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
     sys.stdout.flush()
     _leave_message(result)
     return code
 
 
-def _failed(failure: Failure) -> Result:
-    return {"problems": list(failure.problems[:5]), "problem_count": len(failure.problems)}
+def _failed(*problems: str) -> Result:
+    return {"problems": list(problems[:5]), "problem_count": len(problems)}
 
 
 def _leave_message(result: Result) -> None:

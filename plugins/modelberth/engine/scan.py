@@ -59,9 +59,11 @@ def scan(directory: Path, follow_links: Path | None = None) -> Scan:
         )
     allowed = [directory.resolve(), *([follow_links.resolve()] if follow_links else [])]
     found = Scan()
-    _walk(directory, "", allowed, found, [])
+    left: list[_Directory] = [_Directory(directory, "", ())]
+    while left:
+        left += _read(left.pop(), allowed, found)
     names = [file.path for file in found.files]
-    found.problems += [f"Path {path!r} {why}." for path in names + found.empty_dirs if (why := paths.refusal(path))]
+    found.problems += filter(None, map(_refusal, names + found.empty_dirs))
     found.problems += paths.clashes(names, found.empty_dirs)
     if found.problems:
         raise Failure(ExitCode.REFUSED, *(f"In {str(directory)!r}: {problem}" for problem in found.problems))
@@ -71,24 +73,50 @@ def scan(directory: Path, follow_links: Path | None = None) -> Scan:
     return found
 
 
-def _walk(directory: Path, prefix: str, allowed: list[Path], found: Scan, above: list[Path]) -> None:
-    real = directory.resolve()
-    if real in above:
-        found.problems.append(f"Link {prefix.rstrip('/')!r} leads to a directory above itself: remove it.")
-        return
-    with os.scandir(directory) as listing:
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """A directory that is still to be read.
+
+    :param above: The real paths of those that lead to it.
+    """
+
+    directory: Path
+    path: str
+    above: tuple[Path, ...]
+
+
+def _refusal(path: str) -> str | None:
+    why = paths.refusal(path)
+    return f"Path {path!r} {why}." if why else None
+
+
+def _read(item: _Directory, allowed: list[Path], found: Scan) -> list[_Directory]:
+    """Take what lies in one directory; return the directories in it."""
+    real = item.directory.resolve()
+    if real in item.above:
+        found.problems.append(f"Link {item.path!r} leads to a directory above itself: remove it.")
+        return []
+    if item.path and (problem := _refusal(item.path)):
+        found.problems.append(problem)  # before it is read: what is deep enough has no end
+        return []
+    with os.scandir(item.directory) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
-    if not entries and prefix:
-        found.empty_dirs.append(prefix.rstrip("/"))
+    if not entries and item.path:
+        found.empty_dirs.append(item.path)
+    deeper = []
     for entry in entries:
-        _take(entry, prefix + entry.name, allowed, found, [*above, real])
+        path = f"{item.path}/{entry.name}" if item.path else entry.name
+        if _take(entry, path, allowed, found):
+            deeper.append(_Directory(Path(entry.path), path, (*item.above, real)))
+    return deeper
 
 
-def _take(entry: os.DirEntry[str], path: str, allowed: list[Path], found: Scan, above: list[Path]) -> None:
+def _take(entry: os.DirEntry[str], path: str, allowed: list[Path], found: Scan) -> bool:
+    """Take a file; say whether it is a directory instead."""
     if entry.is_symlink() and (problem := _link_problem(Path(entry.path), path, allowed)):
         found.problems.append(problem)
     elif entry.is_dir():
-        _walk(Path(entry.path), f"{path}/", allowed, found, above)
+        return True
     elif entry.is_file():
         status = entry.stat()
         executable = bool(status.st_mode & stat.S_IXUSR)
@@ -96,6 +124,7 @@ def _take(entry: os.DirEntry[str], path: str, allowed: list[Path], found: Scan, 
         found.files.append(SourceFile(path, real, status.st_size, executable, identity(status)))
     else:
         found.problems.append(f"{path!r} is a device, pipe or socket: a model has only files and directories.")
+    return False
 
 
 def _link_problem(link: Path, path: str, allowed: Iterable[Path]) -> str | None:

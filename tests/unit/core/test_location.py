@@ -118,7 +118,8 @@ def test_a_location_that_fits_has_no_disagreement():
         (location(place(), place(), place("b/c", 0)), "twice"),
         (location(place(key="models/other/data/u1/a"), place("b/c", 0)), "lies under none"),
         (location(place(key="models/minilm/revisions/x"), place("b/c", 0)), "lies under none"),
-        (location(place(key="models/minilm/data/../../../etc/passwd"), place("b/c", 0)), "lies under none"),
+        (location(place(key="models/minilm/data/../../../etc/passwd"), place("b/c", 0)), "has the part '..'"),
+        (location(place(key="models/minilm/data/u1/a\0b"), place("b/c", 0)), "control character"),
         (location(place(key="/etc/passwd"), place("b/c", 0)), "lies under none"),
     ],
 )

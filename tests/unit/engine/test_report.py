@@ -29,6 +29,14 @@ def test_a_failure_names_the_first_five_problems_and_counts_all(capsys, tmp_path
     assert line["problems"] == [f"Problem {n}." for n in range(5)]
 
 
+def test_a_fault_of_the_program_is_told_like_any_other_end(capsys, tmp_path, monkeypatch, caplog):
+    code, line, message = run(lambda: 1 // 0, capsys, tmp_path, monkeypatch)
+    assert (code, line["outcome"], line["exit_code"]) == (1, "fault", 1)
+    assert "ZeroDivisionError" in line["problems"][0]
+    assert line == message
+    assert "Traceback" in caplog.text
+
+
 @pytest.mark.parametrize(
     "result",
     [
