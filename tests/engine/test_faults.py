@@ -10,6 +10,8 @@ import pytest
 
 from modelberth.core import canonical
 from modelberth.core.digest import Digest
+from modelberth.engine.stores import open_store
+from modelberth.engine.stores.file import FileStore
 
 MODEL = "model.safetensors"
 
@@ -147,6 +149,63 @@ def test_a_revision_that_the_bucket_does_not_have_is_not_found(bucket, modelbert
     assert list(claim.iterdir()) == []
 
 
+@pytest.mark.parametrize("bucket", ["file", "s3"], indirect=True)
+def test_a_damaged_object_is_not_copied_so_the_new_upload_is_whole(
+    uploaded, bucket, model, modelberth, claim, monkeypatch
+):
+    damage_unseen(bucket, uploaded["location"])
+    (model / "config.json").write_text("[]")
+    second = modelberth.upload(model, bucket, "u2")
+    assert (second.code, second.result["bytes_uploaded"] >= 25_000_000) == (0, True), second.result
+    assert sync(modelberth, bucket, claim, second.result["revision"]).code == 0
+
+
+def damage_unseen(bucket, location):
+    """Exchange an object and make the location fit it, so that a copy of it is allowed."""
+    bucket.replace(data_key(bucket), flip(bucket.read(data_key(bucket)), 20_000_000))
+    os.environ.update(bucket.env)
+    (listed,) = (
+        open_store(bucket.parsed).list(data_key(bucket))
+        if bucket.url.startswith("s3:")
+        else [FileStore(bucket.parsed).stored(bucket.root / data_key(bucket))]
+    )
+    forge_location(bucket, location, {"etag": listed.etag, "version": None})
+
+
+@pytest.mark.parametrize("bucket", ["file"], indirect=True)
+def test_a_copy_that_comes_out_as_other_bytes_says_so(uploaded, bucket, model, modelberth, monkeypatch):
+    real = FileStore.copy
+
+    def meddle(self, source, key):
+        real(self, source, key)
+        bucket.replace(key, b"somebody else's")
+        return self.head(key)
+
+    monkeypatch.setattr(FileStore, "copy", meddle)
+    (model / "config.json").write_text("[]")
+    ran = modelberth.upload(model, bucket, "u2")
+    assert (ran.code, ran.result["outcome"]) == (20, "mismatch")
+    assert "should be a copy of" in ran.problem
+
+
+@pytest.mark.parametrize("bucket", ["file"], indirect=True)
+def test_nothing_is_copied_from_outside_the_models_data(uploaded, bucket, model, modelberth, monkeypatch):
+    monkeypatch.setattr(FileStore, "copy", lambda *_: pytest.fail("copied"))
+    forge_location(bucket, uploaded["location"], {"key": "secrets/key.pem"})
+    (model / "config.json").write_text("[]")
+    assert modelberth.upload(model, bucket, "u2").result["bytes_copied"] == 0
+
+
+def test_a_tampered_manifest_is_told_before_the_first_byte(uploaded, bucket, model, modelberth):
+    key = uploaded["location"].partition("locations/")[0] + "manifest.json"
+    bucket.replace(key, bucket.read(key).replace(b"config", b"konfig"))
+    before = bucket.objects()
+    for name in ("u1", "u2"):
+        ran = modelberth.upload(model, bucket, name)
+        assert (ran.code, ran.result["outcome"]) == (20, "mismatch"), ran.result
+        assert bucket.objects() == before
+
+
 # On the claim ---------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +292,74 @@ def test_a_directory_without_a_ready_of_its_own_is_foreign_and_left_alone(model,
     assert states == ["foreign", "ready"]
 
 
+LINKS = ["", "files", "READY.json", "manifest.json"]
+
+
+@pytest.mark.parametrize("bucket", ["file"], indirect=True)
+@pytest.mark.parametrize("name", LINKS)
+def test_a_snapshot_with_a_link_in_it_is_foreign_and_passed_over(synced, bucket, modelberth, claim, name):
+    snapshot = Path(synced["path"])
+    snapshot.chmod(0o755)
+    (snapshot / name).rename(claim.parent / "elsewhere")
+    (snapshot / name).symlink_to(claim.parent / "elsewhere")
+    assert_foreign(modelberth, bucket, claim, synced)
+
+
+@pytest.mark.parametrize("bucket", ["file"], indirect=True)
+@pytest.mark.parametrize("name", ["READY.json", "manifest.json"])
+def test_a_pipe_in_a_snapshot_is_foreign_and_not_waited_for(synced, bucket, modelberth, claim, name):
+    snapshot = Path(synced["path"])
+    snapshot.chmod(0o755)
+    (snapshot / name).unlink()
+    os.mkfifo(snapshot / name)
+    assert_foreign(modelberth, bucket, claim, synced)
+
+
+def assert_foreign(modelberth, bucket, claim, synced):
+    verified = modelberth("verify", claim, "--revision", synced["revision"], "--snapshot", synced["snapshot"])
+    assert (verified.code, verified.result["outcome"]) == (24, "foreign")
+    assert sync(modelberth, bucket, claim, synced["revision"]).result["snapshot"].endswith(".2")
+    states = [item["state"] for item in modelberth("list", claim).result["models"][0]["snapshots"]]
+    assert states == ["foreign", "ready"]
+
+
+@pytest.mark.parametrize("bucket", ["file"], indirect=True)
+def test_a_snapshot_that_cannot_be_read_hides_no_other(synced, bucket, modelberth, claim, monkeypatch):
+    from modelberth.engine import filesystem
+
+    real = filesystem.open_regular
+
+    def fail(path, *more):
+        if synced["snapshot"] in str(path):
+            raise OSError(5, "Input/output error", str(path))
+        return real(path, *more)
+
+    monkeypatch.setattr(filesystem, "open_regular", fail)
+    assert sync(modelberth, bucket, claim, synced["revision"]).result["snapshot"].endswith(".2")
+    states = [item["state"] for item in modelberth("list", claim).result["models"][0]["snapshots"]]
+    assert states == ["foreign", "ready"]
+
+
+@pytest.mark.parametrize("bucket", ["file"], indirect=True)
+def test_a_tree_too_deep_to_walk_is_damage_and_no_traceback(synced, modelberth, claim):
+    files = Path(synced["path"]) / "files"
+    files.chmod(0o755)
+    deep(files, 600)
+    ran = modelberth("verify", claim, "--revision", synced["revision"])
+    assert (ran.code, ran.result["outcome"]) == (20, "mismatch")
+    assert "is not in the manifest" in ran.problem
+
+
+def deep(directory, depth):
+    here = os.open(directory, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +397,7 @@ BAD_FILES = {
     "a name with a newline": (lambda model: (model / "a\nb").touch(), "control character"),
     "a name that is not UTF-8": (lambda model: open(os.fsencode(model) + b"/\xff", "w").close(), "UTF-8"),  # noqa: PTH123
     "names that differ by case": (lambda model: (model / "CONFIG.json").touch(), "differ only"),
+    "a tree of 600 directories": (lambda model: deep(model, 600), "at most 800 are accepted"),
     "our own name": (lambda model: (model / ".modelberth").mkdir(), "reserved"),
 }
 
@@ -288,6 +416,27 @@ ARGUMENTS = {
     "a short revision": ("verify", "/tmp", "--revision", "minilm@sha256:1234"),
     "a snapshot without number": ("verify", "/tmp", "--revision", "m@sha256:" + "0" * 64, "--snapshot", "0" * 64),
     "stats that are no digest": ("check", "/tmp", "--revision", "m@sha256:" + "0" * 64, "--stats", "x"),
+    "a URL with half a bracket": ("sync", "s3://[x/p", "/tmp", "--revision", "m@sha256:" + "0" * 64),
+    "a URL with a wide slash": ("sync", "s3://ab／c/p", "/tmp", "--revision", "m@sha256:" + "0" * 64),  # noqa: RUF001
+    "fewer requests than one": (
+        "sync",
+        "file:///tmp",
+        "/tmp",
+        "--revision",
+        "m@sha256:" + "0" * 64,
+        "--concurrency",
+        "-1",
+    ),
+    "no requests": ("sync", "file:///tmp", "/tmp", "--revision", "m@sha256:" + "0" * 64, "--concurrency", "0"),
+    "more requests than a machine serves": (
+        "sync",
+        "file:///tmp",
+        "/tmp",
+        "--revision",
+        "m@sha256:" + "0" * 64,
+        "--concurrency",
+        "10000",
+    ),
     "another kind of URL": ("sync", "http://host/x", "/tmp", "--revision", "m@sha256:" + "0" * 64),
     "a model that is no label": ("upload", "/tmp", "file:///tmp", "--model", "Mini_LM"),
     "an upload that is a path": ("upload", "/tmp", "file:///tmp", "--model", "m", "--upload", "../x"),

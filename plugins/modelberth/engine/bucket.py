@@ -46,7 +46,7 @@ def find_location(store: Store, revision: Revision, manifest: Manifest) -> Locat
     for key in _location_keys(store, revision):
         try:
             location = Location.parse(store.read(key, LARGEST) or b"")
-            _refuse_disagreement(store, location, revision, manifest)
+            refuse_disagreement(store, location, revision, manifest)
             _refuse_loss(store, location)
         except Failure as failure:
             found.append(failure)
@@ -67,7 +67,11 @@ def _location_keys(store: Store, revision: Revision) -> list[str]:
     return sorted((item.key for item in store.list(prefix)), reverse=True)
 
 
-def _refuse_disagreement(store: Store, location: Location, revision: Revision, manifest: Manifest) -> None:
+def refuse_disagreement(store: Store, location: Location, revision: Revision, manifest: Manifest) -> None:
+    """Refuse a location that does not fit its revision, or leads out of the model's data.
+
+    :raises Failure: All that does not fit.
+    """
     allowed = (layout.data_prefix(store.url, revision.model),)
     if problems := disagreements(location, revision, manifest, allowed):
         name = f"Location {location.upload!r} of {revision} was refused: "

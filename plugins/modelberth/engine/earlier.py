@@ -10,7 +10,7 @@ from modelberth.core import layout
 from modelberth.core.failure import Failure
 from modelberth.core.location import Location, Place
 from modelberth.core.manifest import LARGEST, Entry
-from modelberth.engine.bucket import read_manifest
+from modelberth.engine.bucket import read_manifest, refuse_disagreement
 
 if TYPE_CHECKING:
     from modelberth.engine.stores import Store
@@ -38,21 +38,26 @@ def location_keys(store: Store, model: str) -> list[str]:
 def earlier_places(store: Store, model: str, keys: list[str]) -> Earlier:
     """Return what the newest revisions of the model hold, for the bytes that need not be sent again."""
     places: dict[tuple[bytes, ...], Place] = {}
+    sizes: set[int] = set()
     for key in keys[:_LOOKED_AT]:
-        places |= _held(store, model, key)
-    return Earlier(places, frozenset(place.size for place in places.values()))
+        try:
+            location = Location.parse(store.read(key, LARGEST) or b"")
+            sizes |= {place.size for place in location.files}  # files are digested for known_revision even if ...
+            places |= _held(store, model, location)  # ... this is refused
+        except Failure as failure:
+            log.warning("Location %s: not used: %s", key, failure)
+    return Earlier(places, frozenset(sizes))
 
 
-def _held(store: Store, model: str, key: str) -> dict[tuple[bytes, ...], Place]:
-    """Return a location's places by their chunks; nothing when it cannot be used."""
-    try:
-        location = Location.parse(store.read(key, LARGEST) or b"")
-        manifest = read_manifest(store, location.revision)
-    except Failure as failure:
-        log.warning("Location %s: not used: %s", key, failure)
-        return {}
+def _held(store: Store, model: str, location: Location) -> dict[tuple[bytes, ...], Place]:
+    """Return a location's places by their chunks.
+
+    :raises Failure: It cannot be used: its keys may lead anywhere in the bucket.
+    """
     if location.revision.model != model:
         return {}
+    manifest = read_manifest(store, location.revision)
+    refuse_disagreement(store, location, location.revision, manifest)
     places = {place.path: place for place in location.files}
     return {entry.chunks: places[entry.path] for entry in manifest.files if _is_held(entry, places)}
 

@@ -33,7 +33,6 @@ class Outgoing:
         self._writing: Writing | None = None
         self._lock = threading.Lock()
         self._left = max(len(self.runs), 1)
-        self._finished = False
 
     def _begun(self) -> Writing:
         with self._lock:
@@ -66,15 +65,15 @@ class Outgoing:
     def finish(self) -> Stored | None:
         """Let the object appear."""
         stored = self._begun().finish(self.digesting.total())
-        self._finished = True
+        self._writing = None  # a small object's bytes are in it
         return stored
 
     def abandon(self) -> None:
         """Leave nothing of an unfinished object behind, as far as the store can still be reached."""
-        if self._writing and not self._finished:
+        if self._writing:
             try:
                 self._writing.abandon()
-            except Failure as failure:
+            except (Failure, OSError) as failure:
                 log.warning("Object %s: %s", self.key, failure)
 
 

@@ -30,6 +30,7 @@ from modelberth.engine.stores import Store, Stored, open_store
 from modelberth.engine.workers import default_streams, for_each
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from modelberth.core.layout import BucketUrl
@@ -123,8 +124,12 @@ class _Upload:
         manifest = self._manifest()
         revision = Revision(self._order.model, manifest.digest)
         try:
-            if read_manifest(self._store, revision) != manifest:
+            read_manifest(self._store, revision)
+        except Failure as failure:
+            if failure.code is ExitCode.NOT_FOUND:
                 return None
+            raise  # another one in its place would refuse the revision at the end, after all bytes were sent
+        try:
             location = find_location(self._store, revision, manifest)
         except Failure as failure:
             if failure.code in (ExitCode.DENIED, ExitCode.UNREACHABLE):
@@ -171,12 +176,28 @@ class _Upload:
         return self._store.head(key) if key in self._there else None
 
     def _copy(self, item: Digesting, place: Place) -> None:
-        """Copy inside the bucket; what does not come out as ours is sent after all."""
-        stored = self._store.copy(place, self._key(item.file.path))
-        if stored and (stored.size, stored.checksum) == (item.file.size, item.total()):
-            self._done(item.file, stored, stored.checksum)
-            with self._lock:
-                self.copied += stored.size
+        """Copy inside the bucket, if the source still is what its location says; else it is sent after all.
+
+        :raises Failure: Something else came out: it has the key now, and objects are never overwritten.
+        """
+        ours, key = (item.file.size, item.total()), self._key(item.file.path)
+        source = self._store.head(place.key)
+        if source is None or (source.size, source.checksum) != ours:
+            log.warning("Object %s: not copied: it is not what its location says.", place.key)
+            return
+        stored = self._store.copy(place, key) or self._store.head(key)
+        if stored is None:
+            return
+        if (stored.size, stored.checksum) != ours:
+            raise Failure(
+                ExitCode.MISMATCH,
+                f"Object {key!r} should be a copy of {place.key!r} but is other: expected {ours[0]} bytes with "
+                f"checksum {ours[1]}, got {stored.size} with {stored.checksum or 'none'}. Objects are never "
+                "overwritten: find out who else writes to the bucket, and upload under another name.",
+            )
+        self._done(item.file, stored, stored.checksum)
+        with self._lock:
+            self.copied += stored.size
 
     def _done(self, file: SourceFile, stored: Stored, checksum: str) -> None:
         if stored.checksum != checksum:
@@ -191,8 +212,14 @@ class _Upload:
     def _send(self, files: list[SourceFile]) -> None:
         """Send *files*, digesting them in the same pass."""
         progress = Progress("sent", sum(file.size for file in files))
-        sendings = [Outgoing(self._store, file, self._key(file.path)) for file in files]
-        self._digested |= {item.digesting.file.path: item.digesting for item in sendings}
+        begun: set[Outgoing] = set()
+
+        def sendings() -> Iterator[Outgoing]:
+            for file in files:
+                item = Outgoing(self._store, file, self._key(file.path))
+                begun.add(item)
+                self._digested[file.path] = item.digesting
+                yield item
 
         def send(task: tuple[Outgoing, list[int]]) -> None:
             item, numbers = task
@@ -201,12 +228,13 @@ class _Upload:
                 progress.add(item.send_part(number))
             if item.is_complete(len(numbers)):
                 self._finish(item)
+                begun.remove(item)
 
         try:
             with progress.shown():
-                for_each(send, tasks(sendings, parallel=self._store.parallel_parts), self._stop, default_streams())
+                for_each(send, tasks(sendings(), parallel=self._store.parallel_parts), self._stop, default_streams())
         except BaseException:
-            for item in sendings:
+            for item in tuple(begun):
                 item.abandon()
             raise
         finally:

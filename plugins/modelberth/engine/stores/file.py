@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,8 +66,9 @@ class FileStore:
     def create(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one already."""
         writing = self.write(key, [len(data)])
-        writing.send(0, memoryview(data), 0)
-        return writing.finish("") is not None
+        with writing.abandoned_on_error():
+            writing.send(0, memoryview(data), 0)
+            return writing.finish("") is not None
 
     def write(self, key: str, sizes: Sequence[int]) -> _FileWriting:
         """Begin an object that must not exist yet."""
@@ -79,10 +81,10 @@ class FileStore:
             return None
         sizes = [min(_PIECE, source.size - start) for start in range(0, source.size, _PIECE)]
         writing = self.write(key, sizes)
-        with path.open("rb") as stream:
+        with writing.abandoned_on_error(), path.open("rb") as stream:
             for number, size in enumerate(sizes):
                 writing.send(number, memoryview(stream.read(size)), 0)
-        return writing.finish("")
+            return writing.finish("")
 
     def abandon_unfinished(self, prefix: str) -> int:
         """Remove the partial files of interrupted writes."""
@@ -137,9 +139,20 @@ class _FileWriting:
         return Stored(stored.key, stored.size, stored.etag, checksum=checksum or _checksum(self._path))
 
     def abandon(self) -> None:
-        """Remove the partial file."""
-        os.close(self._descriptor)
+        """Remove the partial file; a second time does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
         self._partial.unlink(missing_ok=True)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    @contextmanager
+    def abandoned_on_error(self) -> Iterator[None]:
+        """Leave nothing behind when the block fails."""
+        try:
+            yield
+        except BaseException:
+            self.abandon()
+            raise
 
 
 def _checksum(path: Path) -> str:

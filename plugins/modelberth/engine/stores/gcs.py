@@ -97,6 +97,8 @@ class GcsStore:
 
     def copy(self, source: Place, key: str) -> Stored | None:
         """Copy an object inside the bucket to a key that must not exist yet; None when the source is gone."""
+        if not (source.version.isascii() and source.version.isdecimal()):
+            return None  # another store's location: without a generation nothing says that it is still the same
         origin, blob = self._bucket.blob(source.key), self._bucket.blob(key)
         generation = int(source.version)
         with self.translated(key):

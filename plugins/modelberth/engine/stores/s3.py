@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -129,9 +129,14 @@ class S3Store:
 
     def _copy_in_parts(self, source: Place, origin: dict[str, str], key: str) -> Stored | None:
         writing = _Multipart(self, key, source.size)
-        for number, start in enumerate(range(0, source.size, _COPY_PART)):
-            writing.copy_part(number, origin, source.etag, start, min(start + _COPY_PART, source.size))
-        return writing.finish(source.checksum)
+        try:
+            for number, start in enumerate(range(0, source.size, _COPY_PART)):
+                writing.copy_part(number, origin, source.etag, start, min(start + _COPY_PART, source.size))
+            return writing.finish(source.checksum)
+        except BaseException:
+            with suppress(Failure):  # the error itself says more than that its parts are left
+                writing.abandon()
+            raise
 
     def abandon_unfinished(self, prefix: str) -> int:
         """Abort the multipart uploads under *prefix*; their parts cost money until then."""
@@ -227,19 +232,20 @@ class _Put:
 
     def finish(self, checksum: str) -> Stored | None:
         """Send the object."""
+        data, self._data = self._data, memoryview(b"")
         with self._store.translated(self._key):
             answer = self._store.created(
                 lambda: self._store.client.put_object(
                     Bucket=self._store.url.bucket,
                     Key=self._key,
-                    Body=_body(self._data),
+                    Body=_body(data),
                     IfNoneMatch="*",
                     ChecksumCRC64NVME=checksum,
                 )
             )
         if answer is None:
             return None
-        return _checked(self._store, _stored(self._key, len(self._data), answer))
+        return _checked(self._store, _stored(self._key, len(data), answer))
 
     def abandon(self) -> None:
         """Nothing was sent."""

@@ -1,0 +1,108 @@
+"""What stores do with their own writes, without a server."""
+
+import errno
+import gc
+import os
+import weakref
+
+import pytest
+
+from modelberth.core.layout import BucketUrl
+from modelberth.core.location import Place
+from modelberth.engine.outgoing import Outgoing, tasks
+from modelberth.engine.scan import scan
+from modelberth.engine.stores import file, gcs, s3
+from modelberth.engine.stores.file import FileStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    return FileStore(BucketUrl.parse(f"file://{tmp_path}/bucket"))
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_not_hidden_by_the_cleaning_up(store, tmp_path, monkeypatch):
+    (tmp_path / "m").write_bytes(b"weights")
+    (found,) = scan(tmp_path).files
+    item = Outgoing(store, found, "k/m")
+    item.send_part(0)
+    monkeypatch.setattr(file.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        item.finish()
+    item.abandon()
+    assert list((tmp_path / "bucket").rglob("*")) == [tmp_path / "bucket/k"]
+
+
+def test_a_small_object_that_fails_leaves_nothing(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(file.os, "pwrite", full)
+    with pytest.raises(OSError, match="No space"):
+        store.create("k/manifest.json", b"{}")
+    assert list((tmp_path / "bucket").rglob("*")) == [tmp_path / "bucket/k"]
+
+
+class Client:
+    """An S3 client that takes every object, or fails to copy a part."""
+
+    def __init__(self):
+        self.calls = []
+
+    def put_object(self, **_):
+        return {"ETag": "e", "ChecksumCRC64NVME": "c"}
+
+    def create_multipart_upload(self, **_):
+        return {"UploadId": "u"}
+
+    def upload_part_copy(self, **_):
+        raise RuntimeError("the store went away")
+
+    def abort_multipart_upload(self, **names):
+        self.calls.append(names["UploadId"])
+
+
+@pytest.fixture
+def s3_store():
+    made = s3.S3Store.__new__(s3.S3Store)
+    made.url, made.client = BucketUrl.parse("s3://bucket/models"), Client()
+    return made
+
+
+class Bytes(bytearray):
+    """A body that can be seen to be gone."""
+
+
+def test_a_small_files_bytes_are_let_go_once_they_were_sent(s3_store):
+    data = Bytes(b"small")
+    gone, writing = weakref.ref(data), s3_store.write("k", [5])
+    writing.send(0, memoryview(data), 0)
+    assert writing.finish("c").size == 5
+    del data
+    gc.collect()
+    assert gone() is None
+
+
+def test_files_are_taken_up_only_when_their_turn_comes():
+    drawn = []
+
+    def sendings():
+        for number in range(3):
+            drawn.append(number)
+            yield type("Item", (), {"runs": [0]})()
+
+    next(tasks(sendings(), parallel=True))
+    assert drawn == [0]
+
+
+def test_a_copy_in_parts_that_fails_is_abandoned(s3_store, monkeypatch):
+    monkeypatch.setattr(s3, "_LARGEST_COPY", 1)
+    with pytest.raises(RuntimeError, match="went away"):
+        s3_store.copy(Place("a", "k/a", 10, "c", "e"), "k/b")
+    assert s3_store.client.calls == ["u"]
+
+
+@pytest.mark.parametrize("version", ["", "3HL4kqtJlcpXroDTDmJ", "²"])
+def test_a_place_without_a_generation_is_sent_instead_of_copied(version):
+    assert gcs.GcsStore.__new__(gcs.GcsStore).copy(Place("a", "k/a", 1, "c", "e", version), "k/b") is None
