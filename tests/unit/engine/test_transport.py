@@ -242,6 +242,13 @@ def test_nobody_listening_is_unreachable(stop):
 def test_time_that_the_caller_takes_between_chunks_is_no_stall(stop, monkeypatch):
     monkeypatch.setattr(http, "LEAST_PER", 0.2)
     monkeypatch.setattr(http, "LEAST_BYTES", 10**9)
-    with server() as (get, requests):
+
+    def late(request):
+        sent = whole(request)
+        yield sent[:4000]  # the rest must not come with the header, which is read without looking at the clock
+        time.sleep(0.1)
+        yield sent[4000:]
+
+    with server(late) as (get, requests):
         assert bring(get, stop, check=lambda *_: time.sleep(0.3)) == DATA  # as --bandwidth-limit does
     assert len(requests) == 1
