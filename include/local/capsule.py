@@ -131,19 +131,22 @@ class Capsule:
         if inner is not None:
             with suppress(ProcessLookupError):
                 os.kill(inner, signal.SIGTERM)
-        if not self.gone(gently_within):
+        if not self.gone(gently_within, inner):
             with suppress(ProcessLookupError):
                 os.kill(outer, signal.SIGKILL)
-            if not self.gone(10):
+            if not self.gone(10, inner):
                 raise LocalError(
                     f"The {self.name} (process {outer}) did not end, 10 s after SIGKILL. Look at /proc/{outer}/stack."
                 )
         return True
 
-    def gone(self, within: float) -> bool:
-        """Wait until no process of the capsule is left; say whether that is so."""
+    def gone(self, within: float, inner: int | None = None) -> bool:
+        """Wait until no process of the capsule is left; say whether that is so.
+
+        :param inner: Process 1, by its number before the end began: it goes last, after all others.
+        """
         deadline = time.monotonic() + within
-        while self.outer is not None:
+        while self.outer is not None or (inner is not None and Path(f"/proc/{inner}").exists()):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)

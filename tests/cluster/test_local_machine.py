@@ -184,10 +184,10 @@ def test_killed_machine_takes_everything_with_it_and_the_next_up_clears_the_rest
     up(other)
     s3(other).put_object(Bucket="modelberth", Key="kept", Body=b"x")
     kubectl(other, "create", "configmap", "kept")
-    outer = machine(other).capsule.outer
+    outer, inner = machine(other).capsule.outer, machine(other).capsule.inner
     assert outer is not None
     os.kill(outer, signal.SIGKILL)
-    assert machine(other).capsule.gone(10)
+    assert machine(other).capsule.gone(20, inner)
     assert not [line for line in processes(other) if "kube" in line or "weed" in line]
     done = local(other, "status")
     assert done.returncode == 1
