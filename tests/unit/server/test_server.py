@@ -103,15 +103,15 @@ def test_manifest_of_another_revision_is_refused(start, snapshot):
 
 
 def test_sigterm_turns_readiness_off_at_once_and_answers_on_until_drained(start, snapshot):
-    server = start(MODEL_PATH=str(snapshot / "files"), DRAIN_SECONDS="1")
+    server = start(MODEL_PATH=str(snapshot / "files"), DRAIN_SECONDS="6")
     server.wait_until_ready()
     began = time.monotonic()
     server.terminate()
     assert server.get("/healthz") == (503, {"ready": False, "reason": "The server is shutting down."})
     assert server.embed("berth")[0] == 200
     assert server.get("/modelz")[0] == 200
-    assert server.process.wait(10) == 0
-    assert 1 <= time.monotonic() - began < 3
+    assert server.process.wait(30) == 0
+    assert time.monotonic() - began >= 6
     with pytest.raises(httpx.ConnectError):
         server.get("/healthz")
 
