@@ -69,13 +69,13 @@ def test_a_lock_that_names_no_owner_expires_as_well(tmp_path, stop, text):
         pass
 
 
-def test_a_dead_process_of_this_machine_loses_the_lock_at_once(tmp_path, stop):
+def test_a_dead_process_of_this_machine_loses_the_lock_at_once(tmp_path, stop, monkeypatch):
+    monkeypatch.setattr(lock, "EXPIRY", 60.0)  # longer than anybody waits
     child = os.posix_spawn("/bin/true", ["true"], os.environ)
     os.waitpid(child, 0)
     held_by(tmp_path / "lock", pid=child, place=lock._place())
-    began = time.monotonic()
     with Lock(tmp_path / "lock", stop):
-        assert time.monotonic() - began < 0.9
+        pass
 
 
 def test_an_owner_that_lost_the_lock_does_not_free_the_next_ones(tmp_path, stop):
