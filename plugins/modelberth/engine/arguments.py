@@ -1,0 +1,141 @@
+"""The words of the command line: one function for each command's arguments, and those that several have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.revision import Snapshot
+from modelberth.engine.pace import rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_AT_ONCE = 64
+_DESCRIPTION = "Move models between buckets and claims, and prove that they are what they were."
+
+Parsed = TypeVar("Parsed")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads a command line; it leaves the command's name in ``command``."""
+    program = argparse.ArgumentParser(prog="modelberth", description=_DESCRIPTION)
+    commands = program.add_subparsers(dest="command", required=True)
+    _manifest(commands.add_parser("manifest", help="print a directory's manifest"))
+    _upload(commands.add_parser("upload", help="bring a directory into a bucket"))
+    _sync(commands.add_parser("sync", help="bring a revision onto a claim"))
+    _verify(commands.add_parser("verify", help="read every byte of a snapshot again"))
+    _check(commands.add_parser("check", help="look whether a snapshot is as the last verify left it"))
+    _list(commands.add_parser("list", help="say what is on a claim"))
+    return program
+
+
+# One command each. ----------------------------------------------------------------------------------------------------
+
+
+def _manifest(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", metavar="DIR", type=Path)
+    _add_links(command)
+
+
+def _upload(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", metavar="DIR", type=Path)
+    _add_bucket(command)
+    command.add_argument("--model", metavar="NAME", required=True)
+    command.add_argument("--upload", metavar="ID", help="the upload's name; the same again goes on with it")
+    _add_links(command)
+
+
+def _sync(command: argparse.ArgumentParser) -> None:
+    _add_bucket(command)
+    _add_claim(command)
+    command.add_argument(
+        "--damaged", metavar="SNAPSHOT", action="append", default=[], help="a snapshot that a verify found damaged"
+    )
+    _add_concurrency(command, "requests at once, each takes 8 MiB")
+    _add_bandwidth_limit(command)
+
+
+def _verify(command: argparse.ArgumentParser) -> None:
+    _add_claim(command)
+    _add_snapshot(command)
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    _add_claim(command)
+    _add_snapshot(command)
+    command.add_argument("--stats", metavar="DIGEST", help="what that verify reported as 'stats'")
+
+
+def _list(command: argparse.ArgumentParser) -> None:
+    command.add_argument("root", metavar="ROOT", type=Path)
+
+
+# What several commands have. ------------------------------------------------------------------------------------------
+
+
+def _add_links(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--follow-links", metavar="ROOT", type=Path, help="where links out of DIR may lead")
+
+
+def _add_bucket(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bucket", metavar="BUCKET_URL", help="s3://bucket/prefix, gs://bucket/prefix or file:///dir")
+
+
+def _add_claim(command: argparse.ArgumentParser) -> None:
+    command.add_argument("root", metavar="ROOT", type=Path, help="where the claim is mounted")
+    command.add_argument("--revision", metavar="NAME@DIGEST", required=True)
+
+
+def _add_snapshot(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--snapshot", metavar="SNAPSHOT", help="which copy, '<64 hex>.<n>'; default the newest")
+
+
+def _add_concurrency(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--concurrency", metavar="N", type=int, help=f"{what}; 1 to {MOST_AT_ONCE}")
+
+
+def _add_bandwidth_limit(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--bandwidth-limit", metavar="RATE", help="bytes a second at most: 100MiB")
+
+
+# What was given, as the engine wants it. ------------------------------------------------------------------------------
+
+
+def value(parse: Callable[[str], Parsed], text: str) -> Parsed:
+    """Return what *parse* makes of an argument.
+
+    :raises Failure: It is not accepted.
+    """
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Failure(ExitCode.REFUSED, str(error)) from error
+
+
+def snapshot(arguments: argparse.Namespace) -> Snapshot | None:
+    """Return which copy was asked for, None for the newest."""
+    return value(Snapshot.parse, arguments.snapshot) if arguments.snapshot else None
+
+
+def concurrency(arguments: argparse.Namespace) -> int:
+    """Return how many at once were asked for, 0 for as many as suit this machine.
+
+    :raises Failure: Too few or too many.
+    """
+    asked: int | None = arguments.concurrency
+    if asked is None:
+        return 0
+    if not 1 <= asked <= MOST_AT_ONCE:
+        raise Failure(ExitCode.REFUSED, f"Not a number of requests: {asked}; expected 1 to {MOST_AT_ONCE}.")
+    return asked
+
+
+def bandwidth_limit(arguments: argparse.Namespace) -> int | None:
+    """Return the most bytes a second, None for no limit.
+
+    :raises Failure: What was given is no rate.
+    """
+    return rate(arguments.bandwidth_limit) if arguments.bandwidth_limit else None
