@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 _LONGEST = 64 * 1024 * 1024
 _FIXED = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _TEXT, _ARRAY = 8, 9
-_MOST = 4_000_000
+_MOST = 2_000_000
+"""Pairs, tensors and strings in arrays together, read one by one in 2 s; vocabularies with merges have a million."""
+
+_DEEPEST = 16
+"""Arrays in arrays: no writer makes any, and a reader must not run out of stack."""
 
 
 def head_of(file: Path, suffix: str, size: int) -> int:
@@ -27,7 +31,7 @@ def head_of(file: Path, suffix: str, size: int) -> int:
     try:
         with file.open("rb") as stream:
             head = reader(stream)
-    except (struct.error, ValueError, OverflowError, OSError, RecursionError):
+    except (struct.error, ValueError, OverflowError, OSError):
         return 0
     return head if 0 < head < size and head <= _LONGEST else 0
 
@@ -43,6 +47,7 @@ class _Gguf:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._counted = 0
         self.alignment = 32
 
     def number(self, form: str) -> int:
@@ -63,23 +68,26 @@ class _Gguf:
         return self._stream.read(length)
 
     def count(self) -> int:
-        """Return the next count of things."""
+        """Return the next count of things that are read one by one."""
         count = self.number("<Q")
-        if count > _MOST:
+        self._counted += count
+        if self._counted > _MOST:
             raise ValueError
         return count
 
-    def value(self, kind: int) -> None:
-        """Skip a value of *kind*."""
+    def value(self, kind: int, depth: int = 0) -> None:
+        """Skip a value of *kind* that lies in *depth* arrays."""
+        if depth > _DEEPEST:
+            raise ValueError
         if kind == _TEXT:
             self.skip(self.number("<Q"))
         elif kind == _ARRAY:
-            inner, count = self.number("<I"), self.count()
+            inner = self.number("<I")
             if inner in _FIXED:
-                self.skip(_FIXED[inner] * count)
+                self.skip(_FIXED[inner] * self.number("<Q"))
             else:
-                for _ in range(count):
-                    self.value(inner)
+                for _ in range(self.count()):
+                    self.value(inner, depth + 1)
         else:
             self.skip(_FIXED.get(kind, _LONGEST))
 
