@@ -48,21 +48,30 @@ def existing_root(root: Path) -> Path:
 
 
 def copies(root: Path, revision: Revision) -> list[Snapshot]:
-    """Return all directories that are named as snapshots of *revision*, whatever they hold, the oldest first."""
+    """Return all directories that are named as snapshots of *revision*, whatever they hold, the oldest first.
+
+    :raises Failure: In the place of the model's directory is a link, or something else that somebody put there.
+    """
     return sorted(snapshot for snapshot in snapshots(root / revision.model) if snapshot.digest == revision.digest)
 
 
 def snapshots(directory: Path) -> Iterator[Snapshot]:
-    """Yield what is named as a snapshot in a model's directory."""
-    if directory.is_dir():
+    """Yield what is named as a snapshot in a model's directory, nothing when it is not there.
+
+    :raises Failure: It is no directory of its own.
+    """
+    if os.path.lexists(directory):
+        refuse_other_than_directory(directory)
         for path in directory.iterdir():
             with suppress(ValueError):
                 yield Snapshot.parse(path.name)
 
 
 def models(root: Path) -> list[str]:
-    """Return the names of the models that have a directory."""
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and MODEL_NAME.fullmatch(path.name))
+    """Return the names of the models that have a directory of their own."""
+    with os.scandir(root) as entries:
+        found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(name for name in found if MODEL_NAME.fullmatch(name))
 
 
 def published(root: Path, revision: Revision, snapshot: Snapshot) -> Published:
@@ -72,7 +81,7 @@ def published(root: Path, revision: Revision, snapshot: Snapshot) -> Published:
     :raises OSError: The file system does not answer.
     """
     path = root / layout.snapshot_path(revision.model, snapshot)
-    if not os.path.lexists(path):
+    if snapshot not in snapshots(path.parent):
         raise Failure(ExitCode.NOT_FOUND, f"No snapshot {str(path)!r}: sync {revision} first.")
     refuse_other_than_directory(path)
     refuse_other_than_directory(path / layout.FILES)
@@ -114,6 +123,16 @@ def refuse_other_than_directory(path: Path) -> None:
             f"{str(path)!r} is no directory of its own (a link is none): it is not ours, and is never served or "
             "written into. Remove it by hand.",
         )
+
+
+def own_directory(path: Path) -> None:
+    """Make a directory, unless it is there.
+
+    :raises Failure: Something else is there.
+    """
+    with suppress(FileExistsError):
+        path.mkdir()
+    refuse_other_than_directory(path)
 
 
 def newest(root: Path, revision: Revision) -> Published:

@@ -73,8 +73,7 @@ class Staging:
         hidden = self._root / layout.HIDDEN
         above = [hidden / "staging", hidden / "staging" / self._revision.model, self.path]
         for directory in (hidden, *above, self.path / layout.JOURNAL, self.path / layout.SNAPSHOT):
-            directory.mkdir(exist_ok=True)
-            claim.refuse_other_than_directory(directory)
+            claim.own_directory(directory)
         self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         needed = {self.files, *(self.files / path for path in self.manifest.empty_dirs)}
         for path in (*(entry.path for entry in self.manifest.files), *self.manifest.empty_dirs):
@@ -277,7 +276,7 @@ class Staging:
     def _renamed(self, staged: Path, nonce: str) -> Snapshot:
         """Rename to the next free copy's name, and judge by what is there afterwards, not by the answer."""
         model = self._root / self._revision.model
-        model.mkdir(exist_ok=True)
+        claim.own_directory(model)
         while True:
             copies = claim.copies(self._root, self._revision)
             snapshot = Snapshot(self._revision.digest, next_copy(copy.copy for copy in copies))

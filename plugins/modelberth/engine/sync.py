@@ -118,7 +118,8 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[tuple[Published, Stat
     location = find_location(store, order.revision, manifest)
     hidden = root / layout.HIDDEN
     with filesystem.told(f"stage {order.revision} in {str(root)!r}"):
-        hidden.mkdir(exist_ok=True)
+        for directory in (hidden, hidden / "lock"):
+            claim.own_directory(directory)
         filesystem.refuse_unsuitable(hidden)
         with Lock(root / layout.lock_path(order.revision.model), stop):
             if found := _undamaged(root, order, stop):
