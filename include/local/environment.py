@@ -101,7 +101,7 @@ def start_cluster(settings: Settings) -> dict[str, str]:
     """Start the cluster's machine and all of its parts; return the images' references by name."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         # The compiler leaves the network idle, the images leave the processors idle: together they take as long as one.
-        programs = pool.submit(binaries.ensure, settings.log / "build.log")
+        programs = pool.submit(binaries.KUBERNETES.ensure, settings.log / "build.log")
         references = pool.submit(images.build_all, settings)
         parts = [*stores.parts(settings), *cluster.parts(settings, programs.result())]
         supervisor = start_machine(settings, parts)

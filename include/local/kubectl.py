@@ -35,7 +35,7 @@ def program() -> str:
 
     :raises LocalError: There is neither.
     """
-    own = binaries.folder() / "kubectl"
+    own = binaries.KUBERNETES.folder() / "kubectl"
     found = str(own) if own.exists() else shutil.which("kubectl")
     if found is None:
         raise LocalError(

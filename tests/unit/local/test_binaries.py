@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import binaries
 import pytest
+from binaries import KUBERNETES, TOXIPROXY
 from problems import LocalError
 
 if TYPE_CHECKING:
@@ -34,18 +35,18 @@ def write(programs: Path, script: str) -> None:
 
 
 def test_builds_once(go: Path, cache: Path, tmp_path: Path) -> None:
-    folder = binaries.ensure(tmp_path / "log")
+    folder = KUBERNETES.ensure(tmp_path / "log")
     assert {path.name for path in folder.iterdir()} == {"kubelet", "etcd", "pause"}
     built = go.read_text()
-    assert binaries.ensure(tmp_path / "log") == folder
+    assert KUBERNETES.ensure(tmp_path / "log") == folder
     assert go.read_text() == built
 
 
 def test_half_built_is_not_used_and_is_replaced(go: Path, cache: Path, tmp_path: Path) -> None:
-    half = binaries.folder().with_suffix(".building")
+    half = KUBERNETES.folder().with_suffix(".building")
     half.mkdir(parents=True)
     (half / "kube-apiserver").write_text("half of it")
-    folder = binaries.ensure(tmp_path / "log")
+    folder = KUBERNETES.ensure(tmp_path / "log")
     assert not (folder / "kube-apiserver").exists()
     assert not half.exists()
 
@@ -53,16 +54,20 @@ def test_half_built_is_not_used_and_is_replaced(go: Path, cache: Path, tmp_path:
 def test_failed_build_leaves_nothing_to_use_and_says_why(programs: Path, cache: Path, tmp_path: Path) -> None:
     write(programs, GO.format(log="/dev/null", then="echo 'kubelet.go:1: no such thing'; exit 2"))
     with pytest.raises(LocalError, match=r"exit 2(.|\n)*no such thing"):
-        binaries.ensure(tmp_path / "log")
-    assert not binaries.folder().exists()
+        KUBERNETES.ensure(tmp_path / "log")
+    assert not KUBERNETES.folder().exists()
 
 
 def test_without_go_says_what_to_install(programs: Path, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(LocalError, match=r"Install Go"):
-        binaries.ensure(tmp_path / "log")
+        KUBERNETES.ensure(tmp_path / "log")
 
 
-def test_other_flags_are_another_build(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = binaries.folder()
-    monkeypatch.setattr(binaries, "FLAGS", ("-race",))
-    assert binaries.folder() != before
+def test_other_flags_are_another_build(cache: Path) -> None:
+    assert replace(KUBERNETES, stamp="").folder() != KUBERNETES.folder()
+
+
+def test_each_module_has_a_folder_of_its_own(go: Path, cache: Path, tmp_path: Path) -> None:
+    assert [path.name for path in TOXIPROXY.ensure(tmp_path / "log").iterdir()] == ["toxiproxy"]
+    assert KUBERNETES.ensure(tmp_path / "log") != TOXIPROXY.folder()
+    assert go.read_text().count("toxiproxy/v2/cmd/server") == 1
