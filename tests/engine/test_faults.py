@@ -10,6 +10,7 @@ import pytest
 
 from modelberth.core import canonical
 from modelberth.core.digest import Digest
+from modelberth.engine.stopping import Stop
 from modelberth.engine.stores import open_store
 from modelberth.engine.stores.file import FileStore
 
@@ -165,7 +166,7 @@ def damage_unseen(bucket, location):
     bucket.replace(data_key(bucket), flip(bucket.read(data_key(bucket)), 20_000_000))
     os.environ.update(bucket.env)
     (listed,) = (
-        open_store(bucket.parsed).list(data_key(bucket))
+        open_store(bucket.parsed, Stop()).list(data_key(bucket))
         if bucket.url.startswith("s3:")
         else [FileStore(bucket.parsed).stored(bucket.root / data_key(bucket))]
     )
@@ -468,7 +469,7 @@ CREDENTIALS = {
     "a wrong secret": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, 25, "was denied"),
     "an unknown key": ({"AWS_ACCESS_KEY_ID": "nobody"}, 25, "was denied"),
     "rights elsewhere": ({"AWS_ACCESS_KEY_ID": "elsewhere", "AWS_SECRET_ACCESS_KEY": "elsewhere-secret"}, 25, "denied"),
-    "no server": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, 14, "Could not reach"),
+    "no server": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, 14, "AWS_ENDPOINT_URL"),
 }
 
 

@@ -13,10 +13,10 @@ from modelberth.core.manifest import LARGEST, Manifest
 
 if TYPE_CHECKING:
     from modelberth.core.revision import Revision
-    from modelberth.engine.stores import Store
+    from modelberth.engine.stores import Reader
 
 
-def read_manifest(store: Store, revision: Revision) -> Manifest:
+def read_manifest(store: Reader, revision: Revision) -> Manifest:
     """Return the revision's manifest.
 
     :raises Failure: There is none, or another one lies in its place.
@@ -37,7 +37,7 @@ def read_manifest(store: Store, revision: Revision) -> Manifest:
     return Manifest.parse(data)
 
 
-def find_location(store: Store, revision: Revision, manifest: Manifest) -> Location:
+def find_location(store: Reader, revision: Revision, manifest: Manifest) -> Location:
     """Return a location all of whose objects are there as they were uploaded.
 
     :raises Failure: There is none: what is missing or other than uploaded is named.
@@ -61,13 +61,13 @@ def find_location(store: Store, revision: Revision, manifest: Manifest) -> Locat
     raise (hopeful or found)[0]
 
 
-def _location_keys(store: Store, revision: Revision) -> list[str]:
+def _location_keys(store: Reader, revision: Revision) -> list[str]:
     """Return the keys of the revision's locations, the newest upload's first."""
     prefix = layout.locations_prefix(store.url, revision.model, revision.digest)
     return sorted((item.key for item in store.list(prefix)), reverse=True)
 
 
-def refuse_disagreement(store: Store, location: Location, revision: Revision, manifest: Manifest) -> None:
+def refuse_disagreement(store: Reader, location: Location, revision: Revision, manifest: Manifest) -> None:
     """Refuse a location that does not fit its revision, or leads out of the model's data.
 
     :raises Failure: All that does not fit.
@@ -78,7 +78,7 @@ def refuse_disagreement(store: Store, location: Location, revision: Revision, ma
         raise Failure(ExitCode.REFUSED, *(name + problem for problem in problems))
 
 
-def _refuse_loss(store: Store, location: Location) -> None:
+def _refuse_loss(store: Reader, location: Location) -> None:
     missing, other = lost(location, listing(store, location))
     if missing:
         raise Failure(
@@ -99,7 +99,7 @@ def _refuse_loss(store: Store, location: Location) -> None:
         )
 
 
-def listing(store: Store, location: Location) -> dict[str, Listed]:
+def listing(store: Reader, location: Location) -> dict[str, Listed]:
     """Return what the store lists of the location's objects, and of their neighbours."""
     above = commonprefix([place.key for place in location.files]).rpartition("/")[0]
     return {

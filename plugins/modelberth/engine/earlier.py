@@ -13,7 +13,7 @@ from modelberth.core.manifest import LARGEST, Entry
 from modelberth.engine.bucket import read_manifest, refuse_disagreement
 
 if TYPE_CHECKING:
-    from modelberth.engine.stores import Store
+    from modelberth.engine.stores import Reader
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ class Earlier:
     sizes: frozenset[int] = frozenset()
 
 
-def location_keys(store: Store, model: str) -> list[str]:
+def location_keys(store: Reader, model: str) -> list[str]:
     """Return the keys of all locations of the model, the newest upload's first."""
     keys = [item.key for item in store.list(layout.revisions_prefix(store.url, model)) if "/locations/" in item.key]
     return sorted(keys, key=lambda key: key.rpartition("/")[2], reverse=True)
 
 
-def earlier_places(store: Store, model: str, keys: list[str]) -> Earlier:
+def earlier_places(store: Reader, model: str, keys: list[str]) -> Earlier:
     """Return what the newest revisions of the model hold, for the bytes that need not be sent again."""
     places: dict[tuple[bytes, ...], Place] = {}
     sizes: set[int] = set()
@@ -49,7 +49,7 @@ def earlier_places(store: Store, model: str, keys: list[str]) -> Earlier:
     return Earlier(places, frozenset(sizes))
 
 
-def _held(store: Store, model: str, location: Location) -> dict[tuple[bytes, ...], Place]:
+def _held(store: Reader, model: str, location: Location) -> dict[tuple[bytes, ...], Place]:
     """Return a location's places by their chunks.
 
     :raises Failure: It cannot be used: its keys may lead anywhere in the bucket.

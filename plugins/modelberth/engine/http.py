@@ -6,16 +6,12 @@ time. What is needed here is small: HTTP/1.1, keep-alive, a known length. Client
 
 from __future__ import annotations
 
-import os
-import socket
-import ssl
-import struct
 import threading
-import time
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, urlsplit
+
+from modelberth.engine.connection import Broken, Connection, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,14 +19,11 @@ if TYPE_CHECKING:
     from modelberth.core.chunks import Span
     from modelberth.engine.stopping import Stop
 
-CONNECT_WITHIN = 10.0
-LEAST_BYTES = 64 * 1024
-LEAST_PER = 30.0
-"""An answer that brings less than 64 KiB in 30 s is given up: a link that slow would take weeks for a model."""
+Taken = TypeVar("Taken")
 
-_TICK = 1.0
 _PIECE = 1024 * 1024
-_LONGEST_HEADER = 64 * 1024
+_LONGEST_LINE = 1024
+_MOST_INTERIM = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,116 +39,34 @@ class Get:
 
 
 class Answer(Exception):  # noqa: N818 - not always an error: 412 is what was asked for
-    """The server answered with a status that brings no bytes."""
+    """The server answered with a status that brings no bytes.
 
-    def __init__(self, status: int, retry_after: float = 0.0) -> None:
+    :param headers: The answer's, their names in lower case.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"HTTP status {status}")
         self.status = status
-        self.retry_after = retry_after
+        self.headers = headers or {}
 
-
-class Broken(Exception):  # noqa: N818 - healed by the next try
-    """The connection broke, stalled or spoke no HTTP: the same request may work on another."""
-
-
-class Stalled(Broken):
-    """Less than the least progress."""
-
-
-class _Watch:
-    """Sees to it that a connection makes progress, and that SIGTERM is noticed while it waits."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-        self._since = time.monotonic()
-        self._bytes = 0
-
-    def restart(self) -> None:
-        """Begin to wait now: what passed before was the caller's own time, a limit's or a disk's."""
-        self._since, self._bytes = time.monotonic(), 0
-
-    def got(self, count: int) -> None:
-        """Count bytes, 0 when a second passed without any.
-
-        :raises Stalled: Too few came for too long.
-        """
-        self._stop.check()
-        self._bytes += count
-        waited = time.monotonic() - self._since
-        if waited < LEAST_PER:
-            return
-        if self._bytes < LEAST_BYTES:
-            raise Stalled(f"{self._bytes} bytes in {waited:.0f} s; the least is {LEAST_BYTES}")
-        self._since, self._bytes = time.monotonic(), 0
-
-
-class _Connection:
-    """One keep-alive connection."""
-
-    def __init__(self, url: SplitResult, stop: Stop) -> None:
-        self._stop = stop
-        self.used = False
-        port = url.port or (443 if url.scheme == "https" else 80)
-        try:
-            plain = socket.create_connection((url.hostname or "", port), timeout=CONNECT_WITHIN)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket = _with_tls(plain, url.hostname) if url.scheme == "https" else _with_ticks(plain)
-        except OSError as error:
-            raise Broken(f"no connection to {url.hostname}:{port}: {error}") from error
-        # MSG_WAITALL brings a whole piece in one call; TLS hands out records of 16 KiB and knows no flags.
-        self._flags = 0 if url.scheme == "https" else socket.MSG_WAITALL
-
-    def send(self, data: bytes) -> None:
-        """Send a request."""
-        try:
-            self._socket.sendall(data)
-        except OSError as error:
-            raise Broken(str(error)) from error
-
-    def receive(self, view: memoryview, watch: _Watch, flags: int | None = None) -> int:
-        """Receive up to ``len(view)`` bytes; 0 means that a second passed without any."""
-        try:
-            count = self._socket.recv_into(view, len(view), self._flags if flags is None else flags)
-        except (BlockingIOError, TimeoutError):
-            watch.got(0)
-            return 0
-        except OSError as error:
-            raise Broken(str(error)) from error
-        if not count:
-            raise Broken("the server closed the connection too early")
-        watch.got(count)
-        return count
-
-    def close(self) -> None:
-        """Close it."""
-        self._socket.close()
-
-
-def _with_tls(plain: socket.socket, host: str | None) -> socket.socket:
-    secure = _tls().wrap_socket(plain, server_hostname=host)
-    secure.settimeout(_TICK)
-    return secure
-
-
-def _with_ticks(plain: socket.socket) -> socket.socket:
-    plain.settimeout(None)  # a time-out of Python's own would make the socket non-blocking and MSG_WAITALL void
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(_TICK), 0))
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(LEAST_PER), 0))
-    return plain
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
+    @property
+    def retry_after(self) -> float:
+        """How long the server asks to wait, seconds; 0 when it does not say, or says it as a date."""
+        text = self.headers.get("retry-after", "")
+        return float(text) if text.isdigit() else 0.0
 
 
 class Body:
-    """The bytes of an answer, taken in order."""
+    """The bytes of an answer, taken in order.
 
-    def __init__(self, connection: _Connection, early: memoryview, watch: _Watch) -> None:
+    :param headers: The answer's, their names in lower case.
+    """
+
+    def __init__(self, connection: Connection, early: memoryview, watch: Watch, headers: Mapping[str, str]) -> None:
         self._connection = connection
         self._early = early
         self._watch = watch
+        self.headers = headers
 
     def fill(self, view: memoryview, each: Callable[[memoryview], object]) -> None:
         """Receive ``len(view)`` bytes into *view*, calling *each* with a piece while it is still in the cache."""
@@ -172,6 +83,40 @@ class Body:
         while filled < len(piece):
             filled += self._connection.receive(piece[filled:], self._watch)
 
+    def read(self, count: int) -> bytes:
+        """Return the next *count* bytes."""
+        view = memoryview(bytearray(count))
+        self._fill_piece(view)
+        return bytes(view)
+
+    def small(self, most: int) -> bytes:
+        """Return the whole body, or its first bytes, more than *most*, when it is longer."""
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            return self._unchunked(most)
+        length = self.headers.get("content-length", "")
+        if not length.isdigit():
+            raise Broken("the answer announces no length")
+        return self.read(min(int(length), most + 1))
+
+    def _unchunked(self, most: int) -> bytes:
+        found = b""
+        while size := int(self._line().partition(b";")[0] or b"x", 16):
+            if len(found) + size > most:
+                return found + self.read(most + 1 - len(found))
+            found += self.read(size)
+            self._line()
+        while self._line():
+            pass  # trailers
+        return found
+
+    def _line(self) -> bytes:
+        found = b""
+        while not found.endswith(b"\r\n"):
+            if len(found) == _LONGEST_LINE:
+                raise Broken("a line between two pieces of the answer has no end")
+            found += self.read(1)
+        return found[:-2]
+
 
 class Http:
     """Requests with a connection per thread and server, kept alive between them."""
@@ -186,12 +131,41 @@ class Http:
         :raises Answer: The server has another answer than the bytes.
         :raises Broken: The connection failed.
         """
+
+        def taken(status: int, body: Body) -> tuple[None, bool]:
+            if status not in (200, 206):
+                raise Answer(status, body.headers)
+            _expect(status, body.headers, span)
+            take(body)
+            return None, True
+
+        self._answer(get, f"Range: bytes={span.start}-{span.end - 1}\r\n", taken)
+
+    def small(self, get: Get, most: int) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, headers and body of an answer, of which more than *most* bytes are there when it is longer.
+
+        :raises Broken: The connection failed.
+        """
+
+        def taken(status: int, body: Body) -> tuple[tuple[int, Mapping[str, str], bytes], bool]:
+            try:
+                data = body.small(most)
+            except ValueError as error:
+                raise Broken("the answer's pieces have no size") from error
+            return (status, body.headers, data), len(data) <= most
+
+        return self._answer(get, "", taken)
+
+    def _answer(self, get: Get, more: str, take: Callable[[int, Body], tuple[Taken, bool]]) -> Taken:
+        """Send a request and return what *take* makes of the answer, and whether it took all of it."""
         url = urlsplit(get.url)
         place = (url.scheme, url.netloc)
         while True:
-            connection = self._connections.pop(place, None) or _Connection(url, self._stop)
+            connection = self._connections.pop(place, None) or Connection(url, self._stop)
             try:
-                body, keep = self._ask(connection, url, get, span)
+                watch = Watch(self._stop)
+                connection.send(_request(url, get, more, connection))
+                status, headers, early = _header(connection, watch)
                 break
             except Broken:
                 connection.close()
@@ -202,54 +176,48 @@ class Http:
                 connection.close()
                 raise
         try:
-            take(body)
+            found, whole = take(status, Body(connection, early, watch, headers))
         except BaseException:
             connection.close()
             raise
         connection.used = True
-        if keep:
+        if whole and headers.get("connection", "").lower() != "close":
             self._connections[place] = connection
         else:
             connection.close()
+        return found
 
     @property
-    def _connections(self) -> dict[tuple[str, str], _Connection]:
+    def _connections(self) -> dict[tuple[str, str], Connection]:
         if not hasattr(self._local, "connections"):
             self._local.connections = {}
-        kept: dict[tuple[str, str], _Connection] = self._local.connections
+        kept: dict[tuple[str, str], Connection] = self._local.connections
         return kept
 
-    def _ask(self, connection: _Connection, url: SplitResult, get: Get, span: Span) -> tuple[Body, bool]:
-        watch = _Watch(self._stop)
-        connection.send(_request(url, get, span))
-        status, headers, early = _header(connection, watch)
-        if status not in (200, 206):
-            raise Answer(status, _seconds(headers.get("retry-after", "")))
-        _expect(status, headers, span)
-        return Body(connection, early, watch), headers.get("connection", "").lower() != "close"
 
-
-def _request(url: SplitResult, get: Get, span: Span) -> bytes:
+def _request(url: SplitResult, get: Get, more: str, connection: Connection) -> bytes:
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    headers = {"Host": url.netloc, "Accept-Encoding": "identity"} | dict(get.headers)
-    headers["Range"] = f"bytes={span.start}-{span.end - 1}"
-    lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+    if connection.through:
+        target, more = f"{url.scheme}://{url.netloc}{target}", more + connection.authorisation
+    headers = "".join(f"{name}: {value}\r\n" for name, value in get.headers.items())
+    host = url.netloc.rpartition("@")[2]
+    return f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\n{headers}{more}\r\n".encode(
+        "latin-1"
+    )
 
 
-def _header(connection: _Connection, watch: _Watch) -> tuple[int, dict[str, str], memoryview]:
+def _header(connection: Connection, watch: Watch) -> tuple[int, dict[str, str], memoryview]:
     """Return status, headers and what of the body came with them."""
-    buffer, filled = memoryview(bytearray(_LONGEST_HEADER)), 0
-    while (end := bytes(buffer[:filled]).find(b"\r\n\r\n")) < 0:
-        if filled == len(buffer):
-            raise Broken("the answer's header has over 64 KiB")
-        filled += connection.receive(buffer[filled:], watch, flags=0)
-    first, *lines = bytes(buffer[:end]).decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
-    if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
-        raise Broken("the answer is not HTTP/1")
-    pairs = (line.partition(":") for line in lines)
-    return int(rest[:3]), {name.strip().lower(): value.strip() for name, _, value in pairs}, buffer[end + 4 : filled]
+    early = memoryview(b"")
+    for _ in range(_MOST_INTERIM):
+        (first, *lines), early = connection.header(watch, early)
+        version, _, rest = first.partition(" ")
+        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+            raise Broken("the answer is not HTTP/1")
+        if not rest.startswith("1"):
+            pairs = (line.partition(":") for line in lines)
+            return int(rest[:3]), {name.strip().lower(): value.strip() for name, _, value in pairs}, early
+    raise Broken(f"the server sent {_MOST_INTERIM} interim answers and no final one")
 
 
 def _expect(status: int, headers: Mapping[str, str], span: Span) -> None:
@@ -260,14 +228,10 @@ def _expect(status: int, headers: Mapping[str, str], span: Span) -> None:
     """
     length = headers.get("content-length", "")
     if status == 200 and (span.start != 0 or length != str(span.length)):
-        raise Answer(416)
+        raise Answer(416, headers)
     if status == 206:
         came = headers.get("content-range", "").removeprefix("bytes ").partition("/")[0]
         if came != f"{span.start}-{span.end - 1}":
-            raise Answer(416)
+            raise Answer(416, headers)
     if length != str(span.length):
         raise Broken(f"the answer announces {length or 'no'} bytes; asked for {span.length}")
-
-
-def _seconds(text: str) -> float:
-    return float(text) if text.isdigit() else 0.0

@@ -21,7 +21,7 @@ from modelberth.engine.pace import Pace
 from modelberth.engine.report import Progress, Result
 from modelberth.engine.reuse import Missing, held_chunks
 from modelberth.engine.staging import Staging
-from modelberth.engine.stores import Store, open_store
+from modelberth.engine.stores import Reader, open_reader
 from modelberth.engine.transport import Again, Fill, Transport, since
 from modelberth.engine.workers import default_streams, for_each
 
@@ -113,7 +113,7 @@ def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats] 
 
 
 def _staged(root: Path, order: Order, stop: Stop) -> tuple[tuple[Published, Stats], Moved]:
-    store = open_store(order.url)
+    store = open_reader(order.url, stop)
     manifest = read_manifest(store, order.revision)
     location = find_location(store, order.revision, manifest)
     hidden = root / layout.HIDDEN
@@ -159,7 +159,7 @@ def _published(staging: Staging, root: Path, order: Order) -> Published:
 class _Fill:
     """Fills a staging directory with chunks: from other snapshots where they have them, else from the bucket."""
 
-    def __init__(self, store: Store, location: Location, staging: Staging, order: Order, stop: Stop) -> None:
+    def __init__(self, store: Reader, location: Location, staging: Staging, order: Order, stop: Stop) -> None:
         self._store = store
         self._places = {place.path: place for place in location.files}
         self._manifest = staging.manifest

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from modelberth.core.chunks import Span
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.engine.http import Answer, Broken, Get, Http, Stalled
+from modelberth.engine.connection import Broken, Stalled
+from modelberth.engine.http import Answer, Get, Http
 
 if TYPE_CHECKING:
     from modelberth.engine.stopping import Stop
 
 TRIES = 8
 """Without a single chunk in between: about a minute of waiting."""
+
+SMALL_TRIES = 5
+"""For what a person waits to see: a wrong address is told within ten seconds."""
 
 _LONGEST_WAIT = 20.0
 
@@ -64,7 +68,25 @@ class Transport:
                 self._once(get, Span(spans[done].start, spans[-1].end - spans[done].start), take)
             except (Answer, Broken, Again) as trouble:
                 tries = tries + 1 if done == before else 1
-                self._wait(trouble, tries, get.what)
+                self._wait(trouble, tries, _most(trouble), get.what)
+
+    def small(self, sign: Callable[[], Get], most: int) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, headers and body of a small answer; one that a later try may change is not returned.
+
+        :raises Failure: There was none, nor after retries.
+        """
+        tries = 0
+        while True:
+            get = sign()
+            try:
+                status, headers, data = self._http.small(get, most)
+                if _may_pass(status):
+                    raise Answer(status, headers)
+            except (Answer, Broken) as trouble:
+                tries += 1
+                self._wait(trouble, tries, min(_most(trouble), SMALL_TRIES), get.what)
+            else:
+                return status, headers, data
 
     def _once(self, get: Get, span: Span, take: Callable[[Fill], None]) -> None:
         if get.url.startswith("file:"):
@@ -72,10 +94,10 @@ class Transport:
         else:
             self._http.stream(get, span, lambda body: take(body.fill))
 
-    def _wait(self, trouble: Answer | Broken | Again, tries: int, what: str) -> None:
+    def _wait(self, trouble: Answer | Broken | Again, tries: int, most: int, what: str) -> None:
         """Wait before the next try, or say that there is none."""
-        if tries >= _most(trouble):
-            raise _final(trouble, what) from trouble
+        if tries >= most:
+            raise _final(trouble, tries, what) from trouble
         wait = min(_LONGEST_WAIT, 0.25 * 2**tries) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter is no secret
         asked = trouble.retry_after if isinstance(trouble, Answer) else 0.0
         self._stop.sleep(max(wait, min(asked, 60.0)))
@@ -93,13 +115,16 @@ def _most(trouble: Exception) -> int:
     if isinstance(trouble, Broken):
         return TRIES
     if isinstance(trouble, Answer):
-        return (
-            TRIES if trouble.status in (408, 429) or trouble.status >= 500 else 3 if trouble.status in (401, 403) else 1
-        )
+        return TRIES if _may_pass(trouble.status) else 3 if trouble.status in (401, 403) else 1
     return 3
 
 
-def _final(trouble: Exception, what: str) -> Failure:
+def _may_pass(status: int) -> bool:
+    """Whether a status speaks of the server's state, not of the request."""
+    return status in (408, 429) or status >= 500
+
+
+def _final(trouble: Exception, tries: int, what: str) -> Failure:
     """Return what a trouble means when it does not go away.
 
     | trouble | code |
@@ -120,7 +145,9 @@ def _final(trouble: Exception, what: str) -> Failure:
         code, why = _meaning(trouble.status)
         return Failure(code, f"Could not read {what}: HTTP status {trouble.status}: {why}")
     return Failure(
-        ExitCode.UNREACHABLE, f"Could not read {what}: {trouble}, {TRIES} times in a row. Run the same again to go on."
+        ExitCode.UNREACHABLE,
+        f"Could not read {what}: {trouble}, {tries} times in a row. Check the server's address (AWS_ENDPOINT_URL for "
+        "S3) and the network, then run the same again.",
     )
 
 

@@ -61,7 +61,7 @@ def upload(order: Order, stop: Stop) -> Result:
     :raises Failure: It could not be done; the revision is then not usable from this upload.
     """
     found = scan(order.directory, order.follow_links)
-    run = _Upload(order, open_store(order.url), found, stop)
+    run = _Upload(order, open_store(order.url, stop), found, stop)
     location = run.known_revision() or run.complete()
     return {
         "revision": str(location.revision),

@@ -9,7 +9,7 @@ import pytest
 
 from modelberth.core.chunks import Span
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.engine import http, transport
+from modelberth.engine import connection, http, transport
 from modelberth.engine.http import Get
 from modelberth.engine.transport import Again, Transport
 
@@ -105,14 +105,14 @@ def test_a_connection_is_kept_for_the_next_request(stop):
     with server() as (get, _):
         moved = Transport(stop)
         seen = set()
-        real = http._Connection.__init__
+        real = http.Connection.__init__
 
         def count(self, *arguments):
             seen.add(self)
             real(self, *arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(http._Connection, "__init__", count)
+            patch.setattr(http.Connection, "__init__", count)
             for _ in range(3):
                 moved.bring(
                     lambda: get, SPANS, lambda index, fill: fill(memoryview(bytearray(SPANS[index].length)), len)
@@ -204,7 +204,7 @@ def test_a_server_without_ranges_serves_whole_objects(stop):
 
 
 def test_an_answer_that_stalls_is_given_up(stop, monkeypatch):
-    monkeypatch.setattr(http, "LEAST_PER", 1.5)
+    monkeypatch.setattr(connection, "LEAST_PER", 1.5)
     monkeypatch.setattr(transport, "TRIES", 1)
 
     def dribble(request):
@@ -240,8 +240,8 @@ def test_nobody_listening_is_unreachable(stop):
 
 
 def test_time_that_the_caller_takes_between_chunks_is_no_stall(stop, monkeypatch):
-    monkeypatch.setattr(http, "LEAST_PER", 0.2)
-    monkeypatch.setattr(http, "LEAST_BYTES", 10**9)
+    monkeypatch.setattr(connection, "LEAST_PER", 0.2)
+    monkeypatch.setattr(connection, "LEAST_BYTES", 10**9)
 
     def late(request):
         sent = whole(request)

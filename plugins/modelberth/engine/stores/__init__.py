@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Place
     from modelberth.engine.http import Get
+    from modelberth.engine.stopping import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +42,36 @@ class Writing(Protocol):
         """Leave nothing behind."""
 
 
-class Store(Protocol):
-    """A bucket.
-
-    :param checksum: Which checksum of whole objects it keeps.
-    :param parallel_parts: Whether the parts of one object may be sent in any order, several at once.
-    """
+class Reader(Protocol):
+    """A bucket, for reading."""
 
     url: BucketUrl
-    checksum: str
-    parallel_parts: bool
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Yield the objects whose keys begin with *prefix*."""
-
-    def head(self, key: str) -> Stored | None:
-        """Return the object with its checksum."""
 
     def read(self, key: str, most: int) -> bytes | None:
         """Return a small object's bytes, None when there is none.
 
         :raises Failure: It has over *most* bytes.
         """
+
+    def sign(self, place: Place) -> Get:
+        """Return a request for an object, valid for minutes, which fails when the object was replaced."""
+
+
+class Store(Reader, Protocol):
+    """A bucket.
+
+    :param checksum: Which checksum of whole objects it keeps.
+    :param parallel_parts: Whether the parts of one object may be sent in any order, several at once.
+    """
+
+    checksum: str
+    parallel_parts: bool
+
+    def head(self, key: str) -> Stored | None:
+        """Return the object with its checksum."""
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one already; say whether it was written."""
@@ -76,16 +85,28 @@ class Store(Protocol):
     def abandon_unfinished(self, prefix: str) -> int:
         """Remove what interrupted writes under *prefix* left; return how many."""
 
-    def sign(self, place: Place) -> Get:
-        """Return a request for an object, valid for minutes, which fails when the object was replaced."""
+
+def open_reader(url: BucketUrl, stop: Stop) -> Reader:
+    """Return the bucket that *url* names, for reading, importing no more than that needs.
+
+    :raises Failure: There is no such bucket, or it does not answer.
+    """
+    if url.scheme == "s3":
+        from modelberth.engine.stores.s3_reading import S3Reader
+
+        return S3Reader(url, stop)
+    return open_store(url, stop)
 
 
-def open_store(url: BucketUrl) -> Store:
-    """Return the store that *url* names, importing only its own client."""
+def open_store(url: BucketUrl, stop: Stop) -> Store:
+    """Return the bucket that *url* names, importing only its own client.
+
+    :raises Failure: There is no such bucket, or it does not answer.
+    """
     if url.scheme == "s3":
         from modelberth.engine.stores.s3 import S3Store
 
-        return S3Store(url)
+        return S3Store(url, stop)
     if url.scheme == "gs":
         from modelberth.engine.stores.gcs import GcsStore
 

@@ -1,4 +1,4 @@
-"""S3: AWS, MinIO, SeaweedFS, R2 and whatever else AWS_ENDPOINT_URL names.
+"""Writes to S3: AWS, MinIO, SeaweedFS, R2 and whatever else AWS_ENDPOINT_URL names.
 
 Objects carry CRC64NVME over all their bytes, which the server itself checks when the last part is joined.
 """
@@ -6,64 +6,39 @@ Objects carry CRC64NVME over all their bytes, which the server itself checks whe
 from __future__ import annotations
 
 import base64
-import os
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
 
-import boto3  # type: ignore[import-untyped]
-from botocore.auth import S3SigV4Auth  # type: ignore[import-untyped]
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
-from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError  # type: ignore[import-untyped]
 
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.engine.http import Get
 from modelberth.engine.stores import Stored
+from modelberth.engine.stores.s3_client import new_client, no_credentials
+from modelberth.engine.stores.s3_reading import S3Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Place
+    from modelberth.engine.stopping import Stop
 
 _LARGEST_COPY = 5 * 1024**3
 _COPY_PART = 1024**3
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
-_DENIED = {"403", "401", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken"}
 
 
-class S3Store:
+class S3Store(S3Reader):
     """One bucket of an S3 server."""
 
     checksum = "crc64nvme"
     parallel_parts = True
 
-    def __init__(self, url: BucketUrl) -> None:
-        self.url = url
-        self._session = boto3.session.Session()
-        # botocore itself reads only AWS_DEFAULT_REGION; pods and the SDKs for other languages have AWS_REGION.
-        self._region = os.environ.get("AWS_REGION") or self._session.region_name or "us-east-1"
-        self.client = self._session.client("s3", region_name=self._region, config=_config())
-        with self.translated(""):
-            self._base = self._base_url()
-            # A write into a bucket that does not exist creates it on some servers: ask first.
-            self.client.list_objects_v2(Bucket=url.bucket, Prefix=url.key(""), MaxKeys=1)
-
-    def _base_url(self) -> str:
-        """Return what the URL of every object begins with: the client knows path style, endpoints and regions."""
-        url = self.client.generate_presigned_url("get_object", Params={"Bucket": self.url.bucket, "Key": "k"})
-        return str(url).partition("?")[0].removesuffix("k")
-
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """Yield the objects whose keys begin with *prefix*."""
-        with self.translated(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.url.bucket, Prefix=prefix)
-            for page in pages:
-                for item in page.get("Contents", ()):
-                    yield Stored(item["Key"], item["Size"], item["ETag"])
+    def __init__(self, url: BucketUrl, stop: Stop) -> None:
+        super().__init__(url, stop)
+        self.client = new_client()
 
     def head(self, key: str) -> Stored | None:
         """Return the object with its checksum."""
@@ -75,21 +50,6 @@ class S3Store:
                     return None
                 raise
         return _stored(key, found["ContentLength"], found)
-
-    def read(self, key: str, most: int) -> bytes | None:
-        """Return a small object's bytes, None when there is none."""
-        with self.translated(key):
-            try:
-                found = self.client.get_object(Bucket=self.url.bucket, Key=key)
-            except ClientError as error:
-                if _code(error) in _GONE:
-                    return None
-                raise
-            with found["Body"] as body:
-                data = bytes(body.read(most + 1))
-        if len(data) > most:
-            raise Failure(ExitCode.REFUSED, f"Object {self.name(key)} has over {most} bytes: it was not read.")
-        return data
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one already."""
@@ -147,25 +107,6 @@ class S3Store:
                 self.client.abort_multipart_upload(Bucket=self.url.bucket, Key=item["Key"], UploadId=item["UploadId"])
         return len(unfinished)
 
-    def sign(self, place: Place) -> Get:
-        """Return a signed request for an object; If-Match makes it fail when the object was replaced."""
-        url = self._base + quote(place.key, safe="/~")
-        if place.version:
-            url += f"?versionId={quote(place.version, safe='')}"
-        headers = {"If-Match": place.etag} if place.etag else {}
-        request = AWSRequest(method="GET", url=url, headers={"Host": urlsplit(url).netloc})
-        with self.translated(place.key):
-            credentials = self._session.get_credentials()
-            if credentials is None:
-                raise NoCredentialsError
-            S3SigV4Auth(credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
-        signed = {name: value for name, value in request.headers.items() if name != "Host"}
-        return Get(url, f"object {self.name(place.key)}", signed | headers)
-
-    def name(self, key: str) -> str:
-        """Return how messages name an object."""
-        return repr(f"s3://{self.url.bucket}/{key}")
-
     def created(self, call: Any) -> dict[str, Any] | None:
         """Return what *call* answers; None when an object with that key exists already."""
         try:
@@ -185,37 +126,16 @@ class S3Store:
         try:
             yield
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise Failure(
-                ExitCode.DENIED,
-                f"No credentials for {self.name(key)}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. A pod gets "
-                "them from the Secret that pods.bucket_secret of the service's file names, or from a workload identity "
-                "of its service account: create the one or the other.",
-            ) from error
+            raise no_credentials(self.name(key)) from error
         except ClientError as error:
-            raise self._failure(error, key) from error
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            raise self.refused(_code(error), status, key) from error
         except (BotoCoreError, OSError) as error:
             raise Failure(
                 ExitCode.UNREACHABLE,
                 f"Could not reach {self.name(key)} at {self.client.meta.endpoint_url}: {type(error).__name__}. "
                 "Check AWS_ENDPOINT_URL and the network, then run the same again.",
             ) from error
-
-    def _failure(self, error: ClientError, key: str) -> Failure:
-        code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in ("NoSuchBucket", "InvalidBucketName"):
-            return Failure(ExitCode.NOT_FOUND, f"No bucket {self.url.bucket!r}: create it or correct the URL.")
-        if code in _DENIED or status in (401, 403):
-            return Failure(
-                ExitCode.DENIED,
-                f"Access to {self.name(key)} was denied ({code}): check the credentials and their rights there.",
-            )
-        if code == "BadDigest":
-            return Failure(ExitCode.UNREACHABLE, f"Bytes of {self.name(key)} changed on their way: run the same again.")
-        if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "NoSuchUpload"):
-            return Failure(
-                ExitCode.UNREACHABLE, f"The store could not serve {self.name(key)} ({code}): run the same again."
-            )
-        return Failure(ExitCode.REFUSED, f"The store refused {self.name(key)}: {code}.")
 
 
 class _Put:
@@ -307,19 +227,6 @@ class _Multipart:
         """Abort, so that the parts cost nothing."""
         with self._store.translated(self._names["Key"]):
             self._store.client.abort_multipart_upload(**self._names)
-
-
-def _config() -> Config:
-    return Config(
-        connect_timeout=10,
-        read_timeout=60,
-        retries={"mode": "standard", "max_attempts": 5},
-        max_pool_connections=32,
-        # Every body carries a checksum in a signed header: hashing it once more for the signature would cost a core.
-        s3={"payload_signing_enabled": False},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
 
 
 def _body(data: memoryview) -> bytearray | bytes:
