@@ -1,0 +1,213 @@
+"""The fetch list: a model's files by where each is to be had, for a source that is no directory.
+
+::
+
+    {"schema": 1,
+     "files": [{"path": "model.safetensors", "url": "https://host/model.safetensors", "size": 90868376,
+                "sha256": "<64 hex>", "etag": "9bb5...", "version": "<versionId or generation>"},
+               {"path": "run.sh", "url": "s3://bucket/run.sh", "size": 120, "executable": true}],
+     "empty_dirs": ["1"]}
+
+``url`` is ``http(s)://``, ``s3://bucket/key`` or ``gs://bucket/key``; ``version`` is for the latter two. All but
+``schema``, ``files``, ``path``, ``url`` and ``size`` may be absent. A list comes from outside: it is bounded before it
+is parsed, and everything that is wrong with it is said at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from modelberth.core import paths
+from modelberth.core.chunks import CHUNK_SIZE
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.layout import BucketUrl
+from modelberth.core.manifest import LARGEST, MOST_CHUNKS, MOST_FILES
+
+_KEYS = {"schema", "files"}
+_FILE_KEYS = {"path", "url", "size"}
+_OPTIONAL = {"sha256", "etag", "version", "executable"}
+_HEX = re.compile(r"[0-9a-f]{64}")
+_PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
+_TAG = re.compile(r"[\x20-\x7e]{1,1024}")
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file of the list.
+
+    :param size: Bytes.
+    :param sha256: 64 hex digits, empty when not known, as are *etag* and *version*.
+    """
+
+    path: str
+    url: str
+    size: int
+    sha256: str = ""
+    etag: str = ""
+    version: str = ""
+    executable: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The URL without its query, which may hold a signature: for messages."""
+        return repr(self.url.partition("?")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class FetchList:
+    """Where a model's files are to be had, sorted by path, and the directories that hold nothing."""
+
+    files: tuple[Wanted, ...]
+    empty_dirs: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, data: bytes) -> FetchList:
+        """Return the list that *data* is.
+
+        :raises Failure: *data* is anything but a sound list; all that is wrong is named.
+        """
+        _refuse_any(_size_problems(data))
+        document = _loaded(data)
+        _refuse_any(_document_problems(document))
+        files = sorted((Wanted(**item) for item in document["files"]), key=lambda file: file.path)
+        found = cls(tuple(files), tuple(sorted(document.get("empty_dirs", ()))))
+        _refuse_any(_path_problems(found))
+        return found
+
+
+def object_of(url: str) -> tuple[BucketUrl, str]:
+    """Return bucket and key of an ``s3`` or ``gs`` URL; what follows the bucket is the key, as it is.
+
+    :raises Failure: It names no object.
+    """
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    found = BucketUrl.parse(f"{scheme}://{bucket}")
+    if why := paths.refusal(key, 1024):
+        raise Failure(ExitCode.REFUSED, f"Key {key!r} {why}.")
+    return found, key
+
+
+def _refuse_any(problems: list[str]) -> None:
+    if problems:
+        more = [f"{len(problems) - _SHOWN} more."] if len(problems) > _SHOWN else []
+        raise Failure(ExitCode.REFUSED, *(f"The fetch list was refused: {text}" for text in problems[:_SHOWN] + more))
+
+
+def _size_problems(data: bytes) -> list[str]:
+    """Bound by counting bytes, since a parser would turn 64 MiB of ``{}`` into gigabytes of objects."""
+    if len(data) > LARGEST:
+        return [f"It has {len(data)} bytes; at most {LARGEST} are accepted."]
+    bounds = {b"{": MOST_FILES + 1, b"[": 10_000, b",": 9 * MOST_FILES}
+    return [f"It has over {most} {sign.decode()!r}." for sign, most in bounds.items() if data.count(sign) > most]
+
+
+def _loaded(data: bytes) -> Any:
+    repeated: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        repeated.extend(f"Key {_short(name)} is repeated." for name in sorted(set(names)) if names.count(name) > 1)
+        return dict(pairs)
+
+    try:
+        document = json.loads(data.decode(), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise Failure(ExitCode.REFUSED, f"The fetch list was refused: It is not JSON in UTF-8: {why}.") from error
+    _refuse_any(repeated)
+    return document
+
+
+def _document_problems(document: Any) -> list[str]:
+    if not isinstance(document, dict) or not _KEYS <= document.keys() <= _KEYS | {"empty_dirs"}:
+        return [f"It must be an object with the keys {sorted(_KEYS)} and, where needed, 'empty_dirs'."]
+    problems = []
+    if document["schema"] != 1 or type(document["schema"]) is not int:
+        problems.append(f"Its schema is {_short(document['schema'])}; this program knows 1.")
+    dirs = document.get("empty_dirs", [])
+    if not isinstance(dirs, list) or not all(isinstance(path, str) for path in dirs):
+        problems.append("Its empty_dirs is not a list of paths.")
+    if not isinstance(document["files"], list) or not document["files"]:
+        return [*problems, "Its files is not a list of one file or more."]
+    return problems + [text for item in document["files"] for text in _file_problems(item)]
+
+
+def _file_problems(item: Any) -> list[str]:
+    if not isinstance(item, dict) or not _FILE_KEYS <= item.keys() <= _FILE_KEYS | _OPTIONAL:
+        return [f"A file is {_short(item)}; expected an object with {sorted(_FILE_KEYS)} and of {sorted(_OPTIONAL)}."]
+    if not isinstance(item["path"], str):
+        return [f"A path is {_short(item['path'])}; expected text."]
+    problems, name = [], _short(item["path"])
+    if type(item["size"]) is not int or not 0 <= item["size"] <= MOST_CHUNKS * CHUNK_SIZE:
+        problems.append(f"The size of {name} is {_short(item['size'])}; expected bytes.")
+    if not _fits(_HEX, item.get("sha256", "0" * 64)):
+        problems.append(f"The sha256 of {name} is {_short(item['sha256'])}; expected 64 lower-case hex digits.")
+    problems += [
+        f"The {tag} of {name} is {_short(item[tag])}; expected printable text."
+        for tag in ("etag", "version")
+        if not _fits(_TAG, item.get(tag, "x"))
+    ]
+    if item.get("executable", True) is not True:
+        problems.append(f"'executable' of {name} is {_short(item['executable'])}; it is true or absent.")
+    if why := _url_refusal(item["url"], versioned="version" in item):
+        problems.append(f"The URL of {name} {why}.")
+    return problems
+
+
+def _fits(form: re.Pattern[str], value: Any) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
+
+
+def _url_refusal(url: Any, *, versioned: bool) -> str | None:
+    """Say why *url* is not accepted; it is not shown, since it may hold a password.
+
+    | url | answer |
+    |---|---|
+    | no text; over 4,096 characters; for http no printable ASCII (the keys of s3 and gs may be of any script) | form |
+    | http(s) without host, with a port that is none, a user, or a fragment; with a version | each |
+    | s3, gs without bucket or key, with a key that is refused as a path would be | the bucket's or the key's |
+    | another scheme | scheme |
+    """
+    if not isinstance(url, str) or len(url) > 4096:
+        return "is no text of at most 4096 characters"
+    if url.startswith(("s3://", "gs://")):
+        try:
+            object_of(url)
+        except Failure as failure:
+            return f"names no object: {failure}"
+        return None
+    if not _PRINTABLE.fullmatch(url):
+        return "holds spaces or characters that must be percent-encoded"
+    return _web_refusal(url) or ("is of http, which knows no 'version'" if versioned else None)
+
+
+def _web_refusal(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is none"
+    if parts.scheme not in ("http", "https") or not host:
+        return "is none of http://, https://, s3:// and gs:// with a host or bucket"
+    if "@" in parts.netloc:
+        return "holds a user or password: give those in MODELBERTH_FETCH_AUTHORIZATION"
+    return "has a fragment (#)" if parts.fragment else None
+
+
+def _path_problems(found: FetchList) -> list[str]:
+    names = [file.path for file in found.files]
+    problems = [f"Path {path!r} {why}." for path in (*names, *found.empty_dirs) if (why := paths.refusal(path))]
+    if len(names) > MOST_FILES:
+        problems.append(f"It has {len(names)} files; at most {MOST_FILES} are accepted.")
+    return problems + paths.clashes(names, found.empty_dirs)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
