@@ -1,7 +1,8 @@
-"""The engine's decisions: what to do with a file of an upload, and which snapshot a sync returns."""
+"""The engine's decisions: what an upload does with a file, what a sync returns, and where it takes chunks from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -54,3 +55,53 @@ def to_return(ready: Iterable[Snapshot], damaged: Iterable[Snapshot]) -> Snapsho
 def next_copy(present: Iterable[int]) -> int:
     """Return the number of the copy to publish next to those *present*, whatever state they are in."""
     return max(present, default=0) + 1
+
+
+class From(Enum):
+    """Where a sync takes a chunk from that another snapshot of the claim holds."""
+
+    CLAIM = "claim"
+    BUCKET = "bucket"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast chunks came from one side so far.
+
+    :param moved: Bytes.
+    :param rate: Bytes a second that all streams together would reach.
+    """
+
+    moved: int = 0
+    rate: float = 0.0
+
+
+PROBE = 64 * 1024 * 1024
+"""Bytes of one side after which its rate is taken for known."""
+FAST = 100_000_000
+"""Bytes a second at which a claim is never worth asking the network instead."""
+_GAIN = 1.5
+_WORTH = 10
+
+
+def take_from(claim: Pace, bucket: Pace, asked: int, left: int) -> From:
+    """Decide where the next chunks come from that the claim holds: bytes of the bucket cost money and load others.
+
+    :param asked: Bytes asked of the bucket so far, whether they came or not.
+    :param left: Bytes that the claim holds and that are not taken yet.
+
+    | the claim's rate | the bucket's rate | left | answer |
+    |---|---|---|---|
+    | not known yet, or fast | any | any | claim |
+    | slow | not known, nobody asked enough | under 10 probes | claim |
+    | slow | not known, nobody asked enough | 10 probes or more | probe: ask the bucket for some |
+    | slow | not known, but asked enough | any | claim |
+    | slow | less than 1.5 times the claim's | any | claim |
+    | slow | at least 1.5 times the claim's | any | bucket |
+    """
+    if claim.moved < PROBE or claim.rate >= FAST:
+        return From.CLAIM
+    if bucket.moved >= PROBE:
+        return From.BUCKET if bucket.rate >= _GAIN * claim.rate else From.CLAIM
+    return From.PROBE if asked < PROBE and left >= _WORTH * PROBE else From.CLAIM

@@ -33,6 +33,15 @@ class Span:
     def __str__(self) -> str:
         return f"bytes {self.start}-{self.end}"
 
+    def until(self, end: int) -> Span:
+        """Return what lies between this and *end*."""
+        return Span(self.end, end - self.end)
+
+    def whole_blocks(self, block: int) -> Span:
+        """Return the whole blocks of *block* bytes that lie in it; empty, at its start, when there are none."""
+        start, end = -(-self.start // block) * block, self.end // block * block
+        return Span(start, end - start) if start < end else Span(self.start, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

@@ -54,6 +54,9 @@ def _sync(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--damaged", metavar="SNAPSHOT", action="append", default=[], help="a snapshot that a verify found damaged"
     )
+    command.add_argument(
+        "--hard-links", action="store_true", help="let files be hard links to equal ones of undamaged snapshots"
+    )
     _add_concurrency(command, "requests at once, each takes 8 MiB")
     _add_bandwidth_limit(command)
 

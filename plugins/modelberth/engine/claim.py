@@ -154,12 +154,14 @@ class Tree:
     """What lies below a directory.
 
     :param odd: Links, devices and the like, which no snapshot has.
+    :param linked: The inodes of files that have several names.
     """
 
     stats: Stats = field(default_factory=dict)
     executables: set[str] = field(default_factory=set)
     directories: set[str] = field(default_factory=set)
     odd: list[str] = field(default_factory=list)
+    linked: set[int] = field(default_factory=set)
 
 
 def read_tree(directory: Path) -> Tree:
@@ -185,6 +187,8 @@ def _read_directory(directory: Path, above: str, tree: Tree) -> list[str]:
                 tree.stats[path] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
                 if status.st_mode & stat.S_IXUSR:
                     tree.executables.add(path)
+                if status.st_nlink > 1:
+                    tree.linked.add(status.st_ino)
             else:
                 tree.odd.append(path)
     tree.directories.update(found)

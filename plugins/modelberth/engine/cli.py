@@ -73,7 +73,12 @@ def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
 
     url, revision = BucketUrl.parse(arguments.bucket), value(Revision.parse, arguments.revision)
     damaged = frozenset(value(Snapshot.parse, text) for text in arguments.damaged)
-    order = Order(url, arguments.root, revision, damaged, concurrency(arguments), bandwidth_limit(arguments))
+    order = Order(
+        *(url, arguments.root, revision, damaged),
+        streams=concurrency(arguments),
+        rate=bandwidth_limit(arguments),
+        hard_links=arguments.hard_links,
+    )
     return sync(order, stop)
 
 

@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _WITHOUT_RENAME = ("fuse.s3fs", "fuse.rclone", "fuse.mountpoint-s3", "fuse.mount-s3", "fuse.gcsfuse", "fuse.goofys")
-_UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-_NO_RENAME = (*_UNABLE, errno.EPERM, errno.EXDEV)
+UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What a call answers that a file system does not know."""
+_NO_RENAME = (*UNABLE, errno.EPERM, errno.EXDEV)
 
 
-def allocate(descriptor: int, size: int) -> None:
-    """Give a file its final size, with blocks where the file system can.
+def allocate(descriptor: int, size: int) -> bool:
+    """Give a file its final size, with blocks where the file system can; say whether it could.
 
     Not os.posix_fallocate: without support for it, libc writes a byte in each block, over what others write there.
     """
     if not size:
-        return
+        return True
     if _libc.fallocate(descriptor, 0, ctypes.c_long(0), ctypes.c_long(size)) == 0:
-        return
-    if (number := ctypes.get_errno()) not in _UNABLE:
+        return True
+    if (number := ctypes.get_errno()) not in UNABLE:
         raise OSError(number, os.strerror(number))
     os.ftruncate(descriptor, size)
+    return False
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
@@ -132,14 +134,23 @@ def _unsupported(path: Path, why: str) -> Failure:
 
 def file_system_of(path: Path) -> str:
     """Return the type of the file system that *path* lies on, as the kernel names it; empty when unknown."""
-    device = path.stat().st_dev
-    name = f"{os.major(device)}:{os.minor(device)}"
-    with suppress(OSError), Path("/proc/self/mountinfo").open() as lines:
-        for line in lines:
+    with suppress(OSError):
+        mount = _mount_of(path)
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
             before, _, after = line.partition(" - ")
-            if before.split()[2] == name:
+            if before.split()[0] == mount:
                 return after.split()[0]
     return ""
+
+
+def _mount_of(path: Path) -> str:
+    """Return the mount's number; not the device's, by which no mount of btrfs is found."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    finally:
+        os.close(descriptor)
+    return next((line.split()[1] for line in lines if line.startswith("mnt_id:")), "")
 
 
 def remove_tree(path: Path) -> None:

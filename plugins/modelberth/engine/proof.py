@@ -86,10 +86,16 @@ def _problem(descriptor: int, span: Span, expected: bytes, hasher: Hasher, buffe
 
 @dataclass(frozen=True)
 class Look:
-    """What a quick look at a snapshot found: the table of its files now, and which of them had to be read again."""
+    """What a quick look at a snapshot found.
+
+    :param stats: The table of its files now.
+    :param reread: Which of them had to be read again.
+    :param linked: The inodes of those that have several names.
+    """
 
     stats: Stats
     reread: list[Entry]
+    linked: frozenset[int]
 
 
 def look(published: Published, judge: Callable[[Stats, Stats], Rehash], stop: Stop) -> Look:
@@ -104,7 +110,7 @@ def look(published: Published, judge: Callable[[Stats, Stats], Rehash], stop: St
     reread = [] if problems else _to_read(published, tree.stats, how)
     problems += mismatches(published.files, reread, published.manifest.chunk_digest, stop)
     refuse(published, problems)
-    return Look(tree.stats, reread)
+    return Look(tree.stats, reread, frozenset(tree.linked))
 
 
 def _to_read(published: Published, now: Stats, how: Rehash) -> list[Entry]:

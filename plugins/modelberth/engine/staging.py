@@ -34,14 +34,19 @@ from modelberth.engine.journal import Journal, Record
 from modelberth.engine.report import human
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from modelberth.core.manifest import Entry, Manifest
+
+    Put = Callable[[int, memoryview, int], object]
 
 FLUSH_BYTES = 256 * 1024 * 1024
 FLUSH_SECONDS = 2.0
 _FEW = 32
 _SLACK = 16 * 1024 * 1024
+_NO_LINK = (*filesystem.UNABLE, errno.EPERM, errno.EMLINK, errno.EXDEV)
+"""What link(2) answers where it cannot: no hard links here, or too many of this file (EFS: about 175)."""
 
 
 class Staging:
@@ -59,6 +64,7 @@ class Staging:
         self._broken = False
         self._directory = -1
         self._open: dict[int, int] = {}
+        self._shared: frozenset[int] = frozenset()
         self._lock = threading.Lock()
         self._pending: list[tuple[Record, int]] = []
         self._pending_bytes = 0
@@ -119,12 +125,15 @@ class Staging:
                 return status.st_ino, status.st_size
         return 0, 0
 
-    def refuse_too_little_space(self) -> None:
+    def refuse_too_little_space(self, shared: Mapping[int, int]) -> None:
         """Judge the free space before the first byte.
 
+        :param shared: Bytes of files, by their numbers, that will use no space; these files get no blocks beforehand.
         :raises Failure: What is missing does not fit.
         """
-        there = sum(self._allocated(entry) for entry in self.manifest.files)
+        self._shared = frozenset(shared)
+        files = enumerate(self.manifest.files)
+        there = sum(min(entry.size, self._allocated(entry) + shared.get(number, 0)) for number, entry in files)
         needed = self.manifest.size - there + _SLACK
         system = os.statvfs(self.path)
         free = system.f_bavail * system.f_frsize
@@ -143,24 +152,27 @@ class Staging:
     def create_empty(self, number: int) -> None:
         """Make a file that has no chunk."""
         descriptor = self._opened(number)
-        os.fchmod(descriptor, _mode(self.manifest.files[number]))
+        os.fchmod(descriptor, mode_of(self.manifest.files[number]))
         os.close(descriptor)
 
-    def write(self, number: int, index: int, data: memoryview) -> None:
-        """Write a chunk that was verified."""
+    def write(self, number: int, index: int, data: memoryview, put: Put = filesystem.write_fully) -> None:
+        """Write a chunk that was verified.
+
+        :param put: Brings the data to its place: called with the file, the data and the place.
+        """
         entry = self.manifest.files[number]
         with self._lock:
             descriptor = self._open.get(number)
             if descriptor is None:
                 descriptor = self._open[number] = self._opened(number)
-        filesystem.write_fully(descriptor, data, entry.span(index).start)
+        put(descriptor, data, entry.span(index).start)
         record = Record(number, os.fstat(descriptor).st_ino, index, 1)
         with self._lock:
             self._left[number] -= 1
             complete = not self._left[number]
             if complete:
                 del self._open[number]
-                os.fchmod(descriptor, _mode(entry))
+                os.fchmod(descriptor, mode_of(entry))
             small = complete and len(entry.chunks) == 1
             self._pending.append((record, -1 if small else os.dup(descriptor)))
             self._pending_bytes += len(data)
@@ -168,20 +180,38 @@ class Staging:
             os.close(descriptor)
         self._flush_when_due()
 
+    def link(self, number: int, source: Path) -> bool:
+        """Make a file another name of *source*, which was verified; say whether it is one."""
+        target = self.files / self.manifest.files[number].path
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in (*_NO_LINK, errno.EEXIST):
+                raise
+        with suppress(FileNotFoundError):
+            status = target.lstat()
+            if (status.st_ino, status.st_nlink > 1) == (source.lstat().st_ino, True):
+                self._inodes[number] = status.st_ino
+                return True
+        return False
+
     def _opened(self, number: int) -> int:
         entry = self.manifest.files[number]
         path = self.files / entry.path
         try:
+            _without_links(path)
             descriptor = _opened(path)
         except OSError as error:
             if error.errno in filesystem.NO_FILE:
                 raise self._meddled(f"{entry.path!r} is no regular file.") from error
             raise
         status = os.fstat(descriptor)
-        if self._inodes.setdefault(number, status.st_ino) != status.st_ino:
+        if status.st_nlink > 1 or self._inodes.setdefault(number, status.st_ino) != status.st_ino:
             os.close(descriptor)
             raise self._meddled(f"File {entry.path!r} was replaced while it was filled.")
-        if status.st_size != entry.size:
+        if status.st_size != entry.size and number in self._shared:
+            os.ftruncate(descriptor, entry.size)
+        elif status.st_size != entry.size:
             filesystem.allocate(descriptor, entry.size)
         return descriptor
 
@@ -266,7 +296,7 @@ class Staging:
         """Close the directories, and the files of earlier attempts, whose modes a power loss may have undone."""
         for number, entry in enumerate(self.manifest.files):
             if number not in self._left:
-                (self.files / entry.path).chmod(_mode(entry))
+                (self.files / entry.path).chmod(mode_of(entry))
         for directory in sorted(
             (path for path in self.files.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True
         ):
@@ -303,6 +333,13 @@ class Staging:
         return False
 
 
+def _without_links(path: Path) -> None:
+    """Remove a name that an earlier run linked to another snapshot's file: such a file is never opened for writing."""
+    with suppress(FileNotFoundError):
+        if path.lstat().st_nlink > 1:
+            path.unlink()
+
+
 def _opened(path: Path) -> int:
     """Open a staged file, made when it is not there."""
     try:
@@ -312,7 +349,8 @@ def _opened(path: Path) -> int:
         return filesystem.open_regular(path, os.O_RDWR | os.O_CREAT)
 
 
-def _mode(entry: Entry) -> int:
+def mode_of(entry: Entry) -> int:
+    """Return the permissions that a file has in a snapshot."""
     return 0o555 if entry.executable else 0o444
 
 

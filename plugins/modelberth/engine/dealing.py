@@ -1,0 +1,96 @@
+"""Deals out the chunks of a sync: each is fetched from the bucket, or taken from the claim where that holds it.
+
+Both kinds are under way at once, so the network is used while the claim is copied, and the rates of both are known
+under the same load. What the claim holds is fetched only if the claim proves to be slow and the bucket faster
+(:func:`modelberth.core.choices.take_from`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelberth.core.choices import PROBE, From, Pace, take_from
+from modelberth.core.chunks import CHUNK_SIZE, Run, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from modelberth.engine.reuse import Missing
+
+CHUNKS_PER_GET = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Chunks of a file, and the side that they shall come from."""
+
+    number: int
+    run: Run
+    side: From
+
+
+class Dealing:
+    """The tasks of a sync, to be drawn by several threads, one at a time.
+
+    :param holds: Whether the claim holds a chunk, by its file's number and its own.
+    :param streams: How many threads draw.
+    """
+
+    def __init__(self, missing: Missing, holds: Callable[[int, int], bool], streams: int) -> None:
+        chunks = [(number, index) for number, indexes in missing.items() for index in indexes]
+        self._held = deque(chunk for chunk in chunks if holds(*chunk))
+        self.to_fetch = deque(_fetches(chunk for chunk in chunks if not holds(*chunk)))
+        self._streams = streams
+        self._asked = 0
+        self._moved = dict.fromkeys((From.CLAIM, From.BUCKET), 0)
+        self._seconds = dict.fromkeys((From.CLAIM, From.BUCKET), 0.0)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Task]:
+        """Yield one to fetch and one to take in turn, as long as there are both."""
+        while self._held or self.to_fetch:
+            if self._held:
+                self._reconsider()
+            if self.to_fetch:
+                task = self.to_fetch.popleft()
+                self._asked += task.run.count * CHUNK_SIZE
+                yield task
+            if self._held:
+                number, index = self._held.popleft()
+                yield Task(number, Run(index, 1), From.CLAIM)
+
+    def _reconsider(self) -> None:
+        """Let what the claim holds be fetched, where that is better."""
+        left = len(self._held) * CHUNK_SIZE
+        match take_from(self._pace(From.CLAIM), self._pace(From.BUCKET), self._asked, left):
+            case From.PROBE:
+                self._fetch(PROBE // CHUNK_SIZE)
+            case From.BUCKET:
+                self._fetch(len(self._held))
+
+    def _fetch(self, count: int) -> None:
+        self.to_fetch.extend(_fetches(self._held.popleft() for _ in range(count)))
+
+    def _pace(self, side: From) -> Pace:
+        with self._lock:
+            moved, seconds = self._moved[side], self._seconds[side]
+        return Pace(moved, moved * self._streams / seconds if seconds else 0.0)
+
+    def came(self, side: From, count: int, seconds: float) -> None:
+        """Note that *count* bytes came, which took one thread *seconds*."""
+        with self._lock:
+            self._moved[side] += count
+            self._seconds[side] += seconds
+
+
+def _fetches(chunks: Iterable[tuple[int, int]]) -> Iterator[Task]:
+    """Yield the requests that bring *chunks*, which are in order."""
+    of_files: dict[int, list[int]] = {}
+    for number, index in chunks:
+        of_files.setdefault(number, []).append(index)
+    for number, indexes in of_files.items():
+        for run in runs(indexes, CHUNKS_PER_GET):
+            yield Task(number, run, From.BUCKET)
