@@ -6,11 +6,8 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from google.cloud import storage
 
 from modelberth.core.layout import BucketUrl
 from modelberth.engine import cli
+from real_servers import ENDS_WITH_US, free_port, started, stopped
 
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret", "AWS_REGION": "us-east-1"}
 IDENTITIES = {
@@ -38,51 +36,6 @@ IDENTITIES = {
         },
     ]
 }
-
-
-def free_port():
-    """A free port whose 10,000th neighbour, which SeaweedFS takes as well, is free too."""
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            if port > 55_000:
-                continue
-            try:
-                other.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            return port
-
-
-def wait_for(url, process, log):
-    for _ in range(300):
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            urllib.request.urlopen(url, timeout=1)  # noqa: S310 - a server that was just started
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"{url} did not answer: {log.read_text()[-2000:]}")
-
-
-def stopped(process):
-    os.killpg(process.pid, signal.SIGKILL)  # SeaweedFS takes its time to end; nothing of it is kept
-    process.wait()
-
-
-def started(command, url, log):
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
-    try:
-        wait_for(url, process, log)
-    except BaseException:
-        stopped(process)
-        raise
-    return process
 
 
 @pytest.fixture(scope="session")
@@ -254,7 +207,7 @@ class Program:
     env: dict[str, str]
 
     def start(self, *words, **env):
-        words = [sys.executable, "-m", "modelberth.engine", *map(str, words)]
+        words = [*ENDS_WITH_US, sys.executable, "-m", "modelberth.engine", *map(str, words)]
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "GOOGLE_", "STORAGE_"))}
         return subprocess.Popen(
             words, env=clean | self.env | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
