@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -42,9 +43,12 @@ class Failure(Exception):  # noqa: N818 - the noun that messages and callers use
 
     :param code: What the program ends with.
     :param problems: All that was found wrong, each a whole sentence or several.
+
+    ``facts`` is what the result says besides.
     """
 
     def __init__(self, code: ExitCode, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.code = code
         self.problems = problems
+        self.facts: dict[str, Any] = {}

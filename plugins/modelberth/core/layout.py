@@ -11,6 +11,7 @@ On a claim, under its root::
     <model>/<64 hex>.<n>/                       a snapshot: READY.json, manifest.json, files/...
     .modelberth/staging/<model>/<64 hex>/       journal/<attempt> and snapshot/: being fetched, never served
     .modelberth/lock/<model>/                   one writer at a time, only to save work
+    .modelberth/damaged/<model>/<64 hex>.<n>.json   what a verify found wrong with a snapshot: no sync returns it
 """
 
 from __future__ import annotations
@@ -134,6 +135,11 @@ def snapshot_path(model: str, snapshot: Snapshot) -> str:
 def staging_path(model: str, digest: Digest) -> str:
     """Return where a revision is fetched to, relative to the claim's root."""
     return f"{HIDDEN}/staging/{model}/{digest.hex}"
+
+
+def damage_path(model: str, snapshot: Snapshot) -> str:
+    """Return the record that keeps a damaged snapshot from being returned, relative to the claim's root."""
+    return f"{HIDDEN}/damaged/{model}/{snapshot}.json"
 
 
 def lock_path(model: str) -> str:

@@ -29,6 +29,8 @@ def parser() -> argparse.ArgumentParser:
     _verify(commands.add_parser("verify", help="read every byte of a snapshot again"))
     _check(commands.add_parser("check", help="look whether a snapshot is as the last verify left it"))
     _list(commands.add_parser("list", help="say what is on a claim"))
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="say all there is to say as lines of JSON on stdout")
     return program
 
 
@@ -41,11 +43,13 @@ def _manifest(command: argparse.ArgumentParser) -> None:
 
 
 def _upload(command: argparse.ArgumentParser) -> None:
-    command.add_argument("directory", metavar="DIR", type=Path)
+    command.add_argument("source", metavar="DIR|FETCH_LIST", type=Path)
     _add_bucket(command)
     command.add_argument("--model", metavar="NAME", required=True)
     command.add_argument("--upload", metavar="ID", help="the upload's name; the same again goes on with it")
     _add_links(command)
+    _add_concurrency(command, "parts at once, each takes 8 MiB, or more from 75 GB a file on")
+    _add_bandwidth_limit(command)
 
 
 def _sync(command: argparse.ArgumentParser) -> None:
@@ -64,12 +68,14 @@ def _sync(command: argparse.ArgumentParser) -> None:
 def _verify(command: argparse.ArgumentParser) -> None:
     _add_claim(command)
     _add_snapshot(command)
+    _add_reading(command)
 
 
 def _check(command: argparse.ArgumentParser) -> None:
     _add_claim(command)
     _add_snapshot(command)
     command.add_argument("--stats", metavar="DIGEST", help="what that verify reported as 'stats'")
+    _add_reading(command)
 
 
 def _list(command: argparse.ArgumentParser) -> None:
@@ -104,6 +110,11 @@ def _add_bandwidth_limit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bandwidth-limit", metavar="RATE", help="bytes a second at most: 100MiB")
 
 
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    _add_concurrency(command, "files or parts of one that are read at once, by default as many as there are cores")
+    _add_bandwidth_limit(command)
+
+
 # What was given, as the engine wants it. ------------------------------------------------------------------------------
 
 
@@ -132,7 +143,7 @@ def concurrency(arguments: argparse.Namespace) -> int:
     if asked is None:
         return 0
     if not 1 <= asked <= MOST_AT_ONCE:
-        raise Failure(ExitCode.REFUSED, f"Not a number of requests: {asked}; expected 1 to {MOST_AT_ONCE}.")
+        raise Failure(ExitCode.REFUSED, f"Not a number of things to do at once: {asked}; expected 1 to {MOST_AT_ONCE}.")
     return asked
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelberth.core import layout, paths
+from modelberth.core.damage import Problem
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import LARGEST, Manifest
@@ -195,24 +196,27 @@ def _read_directory(directory: Path, above: str, tree: Tree) -> list[str]:
     return found
 
 
-def strays(tree: Tree, manifest: Manifest) -> list[str]:
-    """Return one sentence for each difference between a tree and its manifest that shows without reading bytes."""
-    problems = [f"{path!r} is neither file nor directory." for path in sorted(tree.odd)]
+def strays(tree: Tree, manifest: Manifest) -> list[Problem]:
+    """Return each difference between a tree and its manifest that shows without reading bytes."""
+    problems = [Problem(path, 0, 0, f"{path!r} is neither file nor directory.") for path in sorted(tree.odd)]
     entries = {entry.path: entry for entry in manifest.files}
-    problems += [f"File {path!r} is missing." for path in sorted(entries.keys() - tree.stats.keys())]
-    problems += [f"File {path!r} is not in the manifest." for path in sorted(tree.stats.keys() - entries.keys())]
+    missing, more = sorted(entries.keys() - tree.stats.keys()), sorted(tree.stats.keys() - entries.keys())
+    problems += [Problem(path, 0, entries[path].size, f"File {path!r} is missing.") for path in missing]
+    problems += [Problem(path, 0, 0, f"File {path!r} is not in the manifest.") for path in more]
     for path in sorted(entries.keys() & tree.stats.keys()):
         entry, size = entries[path], tree.stats[path][0]
         if size != entry.size:
-            problems.append(f"File {path!r} has {size} bytes; expected {entry.size}.")
+            problems.append(Problem(path, 0, 0, f"File {path!r} has {size} bytes; expected {entry.size}."))
         if (path in tree.executables) != entry.executable:
-            problems.append(f"File {path!r} is {'not ' if entry.executable else ''}executable; expected the opposite.")
+            what = f"File {path!r} is {'not ' if entry.executable else ''}executable; expected the opposite."
+            problems.append(Problem(path, 0, 0, what))
     return problems + _directory_problems(tree, manifest)
 
 
-def _directory_problems(tree: Tree, manifest: Manifest) -> list[str]:
+def _directory_problems(tree: Tree, manifest: Manifest) -> list[Problem]:
     expected = set(manifest.empty_dirs)
     for path in (*(entry.path for entry in manifest.files), *manifest.empty_dirs):
         expected.update(paths.parents(path))
-    problems = [f"Directory {path!r} is missing." for path in sorted(expected - tree.directories)]
-    return problems + [f"Directory {path!r} is not in the manifest." for path in sorted(tree.directories - expected)]
+    problems = {path: f"Directory {path!r} is missing." for path in expected - tree.directories}
+    problems |= {path: f"Directory {path!r} is not in the manifest." for path in tree.directories - expected}
+    return [Problem(path, 0, 0, problems[path]) for path in sorted(problems)]

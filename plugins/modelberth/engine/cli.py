@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,28 +12,29 @@ from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
 from modelberth.engine.arguments import bandwidth_limit, concurrency, parser, snapshot, value
 from modelberth.engine.report import Result, ended
 from modelberth.engine.stopping import Stop
+from modelberth.engine.telling import say, utf8
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+
+    from modelberth.engine.verify import Order as LookedAt
 
     Command = Callable[[argparse.Namespace, Stop], Result]
 
 
 def main() -> None:
     """Run what the command line asks for, and exit with its code."""
+    utf8()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(words: Sequence[str]) -> int:
     """Run the command that *words* are."""
     arguments = parser().parse_args(words)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    for noisy in ("boto3", "botocore", "google", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     stop = Stop()
     stop.on_signals()
-    return ended(arguments.command, lambda: _run(arguments, stop))
+    return ended(arguments.command, lambda: stop.supervised(lambda: _run(arguments, stop)), as_json=arguments.json)
 
 
 def _run(arguments: argparse.Namespace, stop: Stop) -> Result:
@@ -53,7 +53,8 @@ def _manifest(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.describe import manifest_of
 
     manifest = manifest_of(arguments.directory, arguments.follow_links, stop)
-    print(manifest.dump().decode())
+    text = manifest.dump().decode()
+    say(sys.stdout, f'{{"event": "manifest", "manifest": {text}}}\n' if arguments.json else f"{text}\n")
     return {"digest": str(manifest.digest), "files": len(manifest.files), "bytes": manifest.size}
 
 
@@ -65,7 +66,8 @@ def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
         raise Failure(
             ExitCode.REFUSED, f"Not a model name: {arguments.model!r}; expected a DNS label of a-z, 0-9 and '-'."
         )
-    return upload(Order(arguments.directory, url, arguments.model, name, arguments.follow_links), stop)
+    links, streams, limit = arguments.follow_links, concurrency(arguments), bandwidth_limit(arguments)
+    return upload(Order(arguments.source, url, arguments.model, name, links, streams, limit), stop)
 
 
 def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
@@ -85,14 +87,25 @@ def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
 def _verify(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.verify import verify
 
-    return verify(arguments.root, value(Revision.parse, arguments.revision), snapshot(arguments), stop)
+    return verify(_looked_at(arguments), stop)
 
 
 def _check(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.verify import check
 
     stats = value(Digest.parse, arguments.stats) if arguments.stats else None
-    return check(arguments.root, value(Revision.parse, arguments.revision), snapshot(arguments), stats, stop)
+    return check(_looked_at(arguments), stats, stop)
+
+
+def _looked_at(arguments: argparse.Namespace) -> LookedAt:
+    from modelberth.engine.proof import Reading
+    from modelberth.engine.verify import Order
+
+    revision, reading = (
+        value(Revision.parse, arguments.revision),
+        Reading(concurrency(arguments), bandwidth_limit(arguments)),
+    )
+    return Order(arguments.root, revision, snapshot(arguments), reading)
 
 
 def _list(arguments: argparse.Namespace, _stop: Stop) -> Result:

@@ -14,7 +14,7 @@ from modelberth.engine.hashing import Checksum, chunk_hasher
 from modelberth.engine.heads import head_of
 from modelberth.engine.http import Answer
 from modelberth.engine.proof import Buffers
-from modelberth.engine.report import Progress
+from modelberth.engine.progress import Progress
 from modelberth.engine.scan import SourceFile, identity, scan
 from modelberth.engine.transport import read_exactly
 from modelberth.engine.workers import for_each
@@ -82,14 +82,15 @@ def digest_files(files: Iterable[SourceFile], stop: Stop, checksum: str | None =
     :raises Failure: One of them changed meanwhile.
     """
     found = [Digesting(file, "blake3", checksum) for file in files]
-    progress, buffers = Progress("digested", sum(item.file.size for item in found)), Buffers()
+    progress = Progress("digests", "computed of", {item.file.path: item.file.size for item in found})
+    buffers = Buffers()
 
     def read(task: _Task) -> None:
         for index in range(task.first, task.last):
             stop.check()
             view = buffers.chunk[: task.digesting.spans[index].length]
             task.digesting.read(index, view)
-            progress.add(len(view))
+            progress.add(task.digesting.file.path, len(view))
 
     with progress.shown():
         for_each(read, _tasks(found), stop, threads=len(os.sched_getaffinity(0)))

@@ -12,7 +12,7 @@ from modelberth.engine import filesystem, linking, proof
 from modelberth.engine.dealing import Dealing, Task
 from modelberth.engine.hashing import chunk_hasher
 from modelberth.engine.pace import Pace
-from modelberth.engine.report import Progress
+from modelberth.engine.progress import Progress
 from modelberth.engine.reuse import Missing, Reuse, others
 from modelberth.engine.transport import Again, Fill, Transport
 from modelberth.engine.workers import default_streams, for_each
@@ -53,7 +53,7 @@ class Filling:
         self._pace = Pace(order.rate, stop)
         self._buffers = proof.Buffers()
         self._block = traits.block
-        self._progress = Progress("fetched", 0)
+        self._progress = self._counted({})
         self.fetched = 0
         self.reflinked = 0
         self.linked = 0
@@ -84,7 +84,7 @@ class Filling:
             began, side = time.monotonic(), self._brought(task, reuse)
             dealing.came(side, self._bytes(task), time.monotonic() - began)
 
-        self._progress = Progress("fetched", sum(self._bytes(task) for task in dealing.to_fetch))
+        self._progress = self._counted(missing)
         with self._progress.shown():
             for_each(bring, dealing, self._stop, self._streams)
         self.fetched += self._progress.done
@@ -101,6 +101,12 @@ class Filling:
             self._staging.refuse_too_little_space(reuse.shareable())
             self._fill(rest, reuse)
 
+    def _counted(self, missing: Missing) -> Progress:
+        entries = self._manifest.files
+        wanted = {number: sum(entries[number].span(i).length for i in missing[number]) for number in missing}
+        there = (self._manifest.size - sum(wanted.values()), len(entries) - len(missing))
+        return Progress(str(self._order.revision), "fetched", wanted, there)
+
     def _bytes(self, task: Task) -> int:
         spans = (self._manifest.files[task.number].span(task.run.first + offset) for offset in range(task.run.count))
         return sum(span.length for span in spans)
@@ -110,6 +116,7 @@ class Filling:
         entry = self._manifest.files[task.number]
         with filesystem.told(f"write {entry.path!r}"):
             if task.side is From.CLAIM and reuse.take(task.number, task.run.first, self._buffers.chunk):
+                self._progress.reuse(task.number, self._bytes(task))
                 return From.CLAIM
         self._run(task.number, task.run)
         return From.BUCKET
@@ -137,7 +144,7 @@ class Filling:
         if hasher.digest() != entry.chunks[index]:
             raise Again(_mismatch(entry, index, place, hasher.digest()))
         self._write(number, index, view)
-        self._progress.add(span.length)
+        self._progress.add(number, span.length)
 
 
 def _mismatch(entry: Entry, index: int, place: Place, got: bytes) -> Failure:

@@ -74,7 +74,7 @@ def _link(staging: Staging, whole: dict[int, Whole], numbers: list[int], stop: S
     published = whole[numbers[0]].published
     before = {number: _state(whole[number]) for number in numbers}
     entries = {whole[number].entry for number in numbers}
-    if problems := proof.mismatches(published.files, entries, published.manifest.chunk_digest, stop):
+    if problems := proof.mismatches(published, entries, stop):
         log.warning("Snapshot %s: not linked to: %s", published.snapshot, problems[0])
         return []
     unchanged = [number for number in numbers if before[number] and before[number] == _state(whole[number])]

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelberth.core.chunks import CHUNK_SIZE, Span
+from modelberth.core.damage import Problem
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import Entry
 from modelberth.core.ready import Rehash, Stats
 from modelberth.engine import claim, filesystem
-from modelberth.engine.hashing import Hasher, chunk_hasher
+from modelberth.engine.hashing import chunk_hasher
 from modelberth.engine.http import Answer
-from modelberth.engine.report import Progress
+from modelberth.engine.pace import Pace
+from modelberth.engine.progress import Progress
 from modelberth.engine.transport import read_exactly
 from modelberth.engine.workers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from modelberth.engine.claim import Published
     from modelberth.engine.stopping import Stop
@@ -31,6 +32,21 @@ Task = tuple[Entry, int, int]
 _PER_TASK = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read.
+
+    :param threads: How many at once, 0 for as many as there are cores.
+    :param rate: Bytes a second at most, None for no limit.
+    """
+
+    threads: int = 0
+    rate: int | None = None
+
+
+AT_FULL_SPEED = Reading()
+
+
 class Buffers(threading.local):
     """A chunk's worth of memory for each thread."""
 
@@ -38,50 +54,68 @@ class Buffers(threading.local):
         self.chunk = memoryview(bytearray(CHUNK_SIZE))
 
 
-def mismatches(directory: Path, entries: Iterable[Entry], digest: str, stop: Stop) -> list[str]:
-    """Return one sentence for each chunk in *directory* that is not as its manifest says."""
-    entries = list(entries)
-    problems: dict[tuple[str, int], str] = {}
-    buffers, hasher = Buffers(), chunk_hasher(digest)
-    progress = Progress("read", sum(entry.size for entry in entries))
+def mismatches(
+    published: Published, entries: Iterable[Entry], stop: Stop, reading: Reading = AT_FULL_SPEED
+) -> list[Problem]:
+    """Return each chunk of *entries* that is not as the snapshot's manifest says."""
+    run = _Run(published, list(entries), stop, reading)
+    with run.progress.shown():
+        for_each(run.read, run.tasks(), stop, reading.threads or len(os.sched_getaffinity(0)))
+    return sorted(run.problems)
 
-    def read(task: Task) -> None:
+
+class _Run:
+    """One reading of some files of a snapshot."""
+
+    def __init__(self, published: Published, entries: list[Entry], stop: Stop, reading: Reading) -> None:
+        self.problems: list[Problem] = []
+        self.progress = Progress(str(published.revision), "read", {entry.path: entry.size for entry in entries})
+        self._files = published.files
+        self._entries = entries
+        self._stop = stop
+        self._pace = Pace(reading.rate, stop)
+        self._buffers = Buffers()
+        self._hasher = chunk_hasher(published.manifest.chunk_digest)
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what one thread reads in one go."""
+        for entry in self._entries:
+            for first in range(0, max(len(entry.chunks), 1), _PER_TASK):
+                yield entry, first, min(first + _PER_TASK, len(entry.chunks))
+
+    def read(self, task: Task) -> None:
+        """Read some chunks of a file again and note what is wrong with them."""
         entry, first, last = task
         try:
-            descriptor = filesystem.open_regular(directory / entry.path)
+            descriptor = filesystem.open_regular(self._files / entry.path)
         except OSError as error:
-            problems[entry.path, first] = f"File {entry.path!r} could not be opened: {error.strerror}."
+            if not first:
+                self._note(entry, Span(0, entry.size), f"the file could not be opened: {error.strerror}.")
             return
         try:
             for index in range(first, last):
-                stop.check()
-                span = entry.span(index)
-                if problem := _problem(descriptor, span, entry.chunks[index], hasher(), buffers.chunk):
-                    problems[entry.path, index] = f"File {entry.path!r}, {span}: {problem}"
-                progress.add(span.length)
+                self._stop.check()
+                span, digest = entry.span(index), entry.chunks[index]
+                self._pace.take(span.length)
+                if problem := self._problem(descriptor, span, digest):
+                    self._note(entry, span, problem)
+                self.progress.add(entry.path, span.length)
         finally:
             os.close(descriptor)
 
-    with progress.shown():
-        for_each(read, _tasks(entries), stop, threads=len(os.sched_getaffinity(0)))
-    return [problems[key] for key in sorted(problems)]
+    def _note(self, entry: Entry, span: Span, problem: str) -> None:
+        self.problems.append(Problem(entry.path, span.start, span.length, f"File {entry.path!r}, {span}: {problem}"))
 
-
-def _tasks(entries: Iterable[Entry]) -> Iterable[Task]:
-    for entry in entries:
-        for first in range(0, max(len(entry.chunks), 1), _PER_TASK):
-            yield entry, first, min(first + _PER_TASK, len(entry.chunks))
-
-
-def _problem(descriptor: int, span: Span, expected: bytes, hasher: Hasher, buffer: memoryview) -> str | None:
-    try:
-        read_exactly(descriptor, buffer[: span.length], span.start, hasher.update)
-    except Answer:
-        return "the file ends before it."
-    except OSError as error:
-        return f"it could not be read: {error.strerror}."
-    found = hasher.digest()
-    return None if found == expected else f"expected {expected.hex()[:16]}..., got {found.hex()[:16]}..."
+    def _problem(self, descriptor: int, span: Span, expected: bytes) -> str | None:
+        hasher = self._hasher()
+        try:
+            read_exactly(descriptor, self._buffers.chunk[: span.length], span.start, hasher.update)
+        except Answer:
+            return "the file ends before it."
+        except OSError as error:
+            return f"it could not be read: {error.strerror}."
+        found = hasher.digest()
+        return None if found == expected else f"expected {expected.hex()[:16]}..., got {found.hex()[:16]}..."
 
 
 @dataclass(frozen=True)
@@ -98,7 +132,12 @@ class Look:
     linked: frozenset[int]
 
 
-def look(published: Published, judge: Callable[[Stats, Stats], Rehash], stop: Stop) -> Look:
+def look(
+    published: Published,
+    judge: Callable[[Stats, Stats], Rehash],
+    stop: Stop,
+    reading: Reading = AT_FULL_SPEED,
+) -> Look:
     """Look whether a snapshot is still what its manifest names, reading only what may not be.
 
     :param judge: Says how much to read, given the tables of the files now and at publication.
@@ -108,8 +147,9 @@ def look(published: Published, judge: Callable[[Stats, Stats], Rehash], stop: St
     problems = claim.strays(tree, published.manifest)
     how = judge(tree.stats, published.ready.stats)
     reread = [] if problems else _to_read(published, tree.stats, how)
-    problems += mismatches(published.files, reread, published.manifest.chunk_digest, stop)
-    refuse(published, problems)
+    problems += mismatches(published, reread, stop, reading)
+    if problems:
+        raise damaged(published, problems)
     return Look(tree.stats, reread, frozenset(tree.linked))
 
 
@@ -121,13 +161,13 @@ def _to_read(published: Published, now: Stats, how: Rehash) -> list[Entry]:
     return [entry for entry in entries if how is Rehash.EVERYTHING or now[entry.path] != before.get(entry.path)]
 
 
-def refuse(published: Published, problems: list[str]) -> None:
-    """Fail if there are *problems*.
+def damaged(published: Published, problems: Sequence[Problem | str], *, recorded: bool = False) -> Failure:
+    """Return the failure that says what is wrong with a snapshot.
 
-    :raises Failure: The snapshot is damaged.
+    :param recorded: Whether the claim has it on record.
     """
-    if problems:
-        name = f"{published.revision.short} copy {published.snapshot.copy}"
-        advice = f" Sync again with --damaged {published.snapshot}, which stages a fresh copy."
-        problems[-1] += advice
-        raise Failure(ExitCode.MISMATCH, *(f"Snapshot {name} is damaged: {problem}" for problem in problems))
+    name = f"{published.revision.short} copy {published.snapshot.copy}"
+    said = [f"Snapshot {name} is damaged: {problem}" for problem in problems]
+    how = "" if recorded else f" with --damaged {published.snapshot}"
+    said[-1] += f" Sync again{how}, which stages a fresh copy."
+    return Failure(ExitCode.MISMATCH, *said)

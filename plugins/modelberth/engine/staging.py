@@ -29,9 +29,9 @@ from modelberth.core.manifest import LARGEST
 from modelberth.core.paths import parents
 from modelberth.core.ready import Ready
 from modelberth.core.revision import Revision, Snapshot
+from modelberth.core.units import human
 from modelberth.engine import claim, filesystem
 from modelberth.engine.journal import Journal, Record
-from modelberth.engine.report import human
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -215,7 +215,7 @@ class Staging:
             filesystem.allocate(descriptor, entry.size)
         return descriptor
 
-    def _meddled(self, *problems: str) -> Failure:
+    def _meddled(self, *problems: object) -> Failure:
         advice = f"Remove {str(self.path)!r}, which somebody else wrote into."
         return Failure(ExitCode.FOREIGN, *(f"{problem} {advice}" for problem in problems))
 

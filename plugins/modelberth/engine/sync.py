@@ -142,20 +142,20 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Mov
                 return found  # the writer that was waited for had the same to do
             staging = Staging(root, order.revision, manifest)
             with closing(staging):
-                moved = _filled(staging, Filling(store, location, staging, order, traits, stop))
-                published = _published(staging, root, order)
+                moved = _filled(staging, Filling(store, location, staging, order, traits, stop), stop)
+                published = stop.bounded(lambda: _published(staging, root, order))
     return published, published.ready.stats, replace(moved, traits=traits)
 
 
-def _filled(staging: Staging, filling: Filling) -> Moved:
+def _filled(staging: Staging, filling: Filling, stop: Stop) -> Moved:
     """Bring all that the staging directory lacks; whatever ends this, what arrived is in the journal."""
     try:
         staging.prepare()
         filling.all(staging.missing())
-        staging.flush()
+        stop.bounded(staging.flush)
     except (Failure, OSError):
-        with suppress(OSError):  # the failure itself says more than that its last seconds were lost
-            staging.flush()
+        with suppress(Failure, OSError):  # the failure itself says more than that its last seconds were lost
+            stop.bounded(staging.flush)
         raise
     return Moved(
         fetched=filling.fetched,

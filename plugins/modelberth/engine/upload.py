@@ -24,7 +24,7 @@ from modelberth.engine.bucket import find_location, listing, read_manifest
 from modelberth.engine.describe import Digesting, digest_files, refuse_changed
 from modelberth.engine.earlier import earlier_places, location_keys
 from modelberth.engine.outgoing import Outgoing, tasks
-from modelberth.engine.report import Progress, Result
+from modelberth.engine.progress import Progress
 from modelberth.engine.scan import Scan, SourceFile, scan
 from modelberth.engine.stores import Store, Stored, open_store
 from modelberth.engine.workers import default_streams, for_each
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modelberth.core.layout import BucketUrl
+    from modelberth.engine.report import Result
     from modelberth.engine.stopping import Stop
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,8 @@ class _Upload:
 
     def _send(self, files: list[SourceFile]) -> None:
         """Send *files*, digesting them in the same pass."""
-        progress = Progress("sent", sum(file.size for file in files))
+        there = (sum(place.size for place in self._places.values()), len(self._places))
+        progress = Progress(self._order.model, "sent", {file.path: file.size for file in files}, there)
         begun: set[Outgoing] = set()
 
         def sendings() -> Iterator[Outgoing]:
@@ -225,7 +227,7 @@ class _Upload:
             item, numbers = task
             for number in numbers:
                 self._stop.check()
-                progress.add(item.send_part(number))
+                progress.add(item.digesting.file.path, item.send_part(number))
             if item.is_complete(len(numbers)):
                 self._finish(item)
                 begun.remove(item)

@@ -14,7 +14,7 @@ from kubernetes.config import ConfigException
 
 from modelberth.catalog import load
 from modelberth.core.failure import Failure
-from modelberth.engine.report import human
+from modelberth.core.units import human
 from modelberth.kubernetes import preflight
 from modelberth.kubernetes.client import Cluster, ClusterUnreachableError
 from modelberth.operators import proposed_version, release_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelberth.engine.report import human
+from modelberth.core.units import human
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

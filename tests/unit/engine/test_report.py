@@ -52,16 +52,3 @@ def test_a_long_result_is_cut_to_what_kubelet_keeps(result):
     assert len(data) <= report.LONGEST_MESSAGE
     assert json.loads(data)["exit_code"] == 20
     assert json.loads(data)["truncated"] is True
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 * 2**30, "5.0 GiB"), (2**41, "2.0 TiB")]
-)
-def test_bytes_are_told_as_people_read_them(count, text):
-    assert report.human(count) == text
-
-
-def test_progress_says_how_much_how_fast_and_how_long():
-    progress = report.Progress("fetched", 100 * 2**20)
-    progress.add(50 * 2**20)
-    assert progress.line().startswith("fetched 50.0 MiB of 100.0 MiB, ")

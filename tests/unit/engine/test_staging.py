@@ -12,6 +12,7 @@ from modelberth.core.manifest import Entry, Manifest
 from modelberth.core.revision import Revision
 from modelberth.engine import filesystem, staging
 from modelberth.engine.staging import Staging
+from modelberth.engine.stopping import Stop
 from modelberth.engine.sync import _filled
 
 CHUNKS = 3
@@ -136,7 +137,7 @@ def test_what_is_sound_is_flushed_when_a_worker_meets_the_file_system(tmp_path):
             raise OSError(errno.ESTALE, "stale")
 
     with closing(run), pytest.raises(OSError, match="stale"):
-        _filled(run, Fill())
+        _filled(run, Fill(), Stop())
     again, missing = begun(tmp_path)
     again.close()
     assert missing == {0: [1, 2]}
