@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -45,7 +46,7 @@ class Signer:
 
     def headers(self, url: str) -> dict[str, str]:
         """Return the headers that make a GET of *url* a signed one; its query's names are sorted and quoted."""
-        parts, keys, now = urlsplit(url), self.keys(), datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        parts, keys, now = urlsplit(url), self.keys(), _stamp(int(time.time()))
         signed = {"host": parts.netloc, "x-amz-content-sha256": _NO_BODY, "x-amz-date": now}
         if keys.token:
             signed["x-amz-security-token"] = keys.token
@@ -62,7 +63,13 @@ class Signer:
 
 def query(values: Mapping[str, str]) -> str:
     """Return *values* as a query in the form that is signed: sorted, and quoted but for unreserved characters."""
-    return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in sorted(values.items()))
+    pairs = ((quote(name, safe="~"), quote(value, safe="~")) for name, value in values.items())
+    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+
+
+@lru_cache(maxsize=8)
+def _stamp(now: int) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def _mac(key: bytes, text: str) -> bytes:
