@@ -52,9 +52,23 @@ def to_return(ready: Iterable[Snapshot], damaged: Iterable[Snapshot]) -> Snapsho
     return max(set(ready) - set(damaged), default=None)
 
 
-def next_copy(present: Iterable[int]) -> int:
-    """Return the number of the copy to publish next to those *present*, whatever state they are in."""
-    return max(present, default=0) + 1
+def next_copy(present: Iterable[int], damaged: Iterable[int] = ()) -> int:
+    """Return the number of the copy to publish next to those *present*, whatever state they are in.
+
+    A number that is on record as damaged is not used again, even if that copy is gone: the new one would be taken for
+    it.
+
+    | present | damaged | answer |
+    |---|---|---|
+    | none | none | 1 |
+    | 1, 7 | 1 | 8 |
+    | none | 1, 2 | 3 |
+    | 1 | 9 | 2 |
+    """
+    taken, number = set(damaged), max(present, default=0) + 1
+    while number in taken:
+        number += 1
+    return number
 
 
 class From(Enum):

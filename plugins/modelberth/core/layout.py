@@ -137,9 +137,14 @@ def staging_path(model: str, digest: Digest) -> str:
     return f"{HIDDEN}/staging/{model}/{digest.hex}"
 
 
+def damaged_path(model: str) -> str:
+    """Return where the records of a model's damaged snapshots are, relative to the claim's root."""
+    return f"{HIDDEN}/damaged/{model}"
+
+
 def damage_path(model: str, snapshot: Snapshot) -> str:
     """Return the record that keeps a damaged snapshot from being returned, relative to the claim's root."""
-    return f"{HIDDEN}/damaged/{model}/{snapshot}.json"
+    return f"{damaged_path(model)}/{snapshot}.json"
 
 
 def lock_path(model: str) -> str:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelberth.core import layout
 from modelberth.core.damage import LARGEST_RECORD, Damage, Problem, joined
 from modelberth.core.failure import Failure
+from modelberth.core.revision import Snapshot
 from modelberth.engine import claim, filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from modelberth.core.revision import Revision, Snapshot
+    from modelberth.core.revision import Revision
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,16 @@ def on_record(root: Path, revision: Revision, snapshot: Snapshot) -> str | None:
         f"It is on record as damaged: problems: {found.problem_count}, found at {at!r} on node {node!r}, the first in "
         f"{first.file!r}, bytes {first.start}-{first.start + first.length} ({str(path)!r})."
     )
+
+
+def recorded(root: Path, model: str) -> frozenset[Snapshot]:
+    """Return the snapshots of *model* that are on record as damaged, those that are gone included."""
+    found = set()
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / layout.damaged_path(model)) as records:
+        for record in records:
+            with suppress(ValueError):
+                found.add(Snapshot.parse(record.name.removesuffix(".json")))
+    return frozenset(found)
 
 
 def put_on_record(

@@ -50,11 +50,17 @@ _NO_LINK = (*filesystem.UNABLE, errno.EPERM, errno.EMLINK, errno.EXDEV)
 
 
 class Staging:
-    """One revision's staging directory, and what of it is durable."""
+    """One revision's staging directory, and what of it is durable.
 
-    def __init__(self, root: Path, revision: Revision, manifest: Manifest) -> None:
+    :param damaged: Snapshots whose names are not used again.
+    """
+
+    def __init__(
+        self, root: Path, revision: Revision, manifest: Manifest, damaged: frozenset[Snapshot] = frozenset()
+    ) -> None:
         self._root = root
         self._revision = revision
+        self._damaged = [snapshot.copy for snapshot in damaged if snapshot.digest == revision.digest]
         self.manifest = manifest
         self.path = root / layout.staging_path(revision.model, revision.digest)
         self.files = self.path / layout.SNAPSHOT / layout.FILES
@@ -309,7 +315,7 @@ class Staging:
         claim.own_directory(model)
         while True:
             copies = claim.copies(self._root, self._revision)
-            snapshot = Snapshot(self._revision.digest, next_copy(copy.copy for copy in copies))
+            snapshot = Snapshot(self._revision.digest, next_copy((copy.copy for copy in copies), self._damaged))
             target = model / str(snapshot)
             try:
                 staged.rename(target)

@@ -12,7 +12,7 @@ from modelberth.core import layout
 from modelberth.core.choices import to_return
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.ready import Rehash, Stats, stats_digest
-from modelberth.engine import claim, filesystem, linking, proof
+from modelberth.engine import claim, damage, filesystem, linking, proof
 from modelberth.engine.bucket import find_location, read_manifest
 from modelberth.engine.fill import Filling
 from modelberth.engine.lock import Lock
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 class Order:
     """What a sync is asked for.
 
+    :param damaged: Snapshots that are never returned, besides those on the claim's own record.
     :param streams: How many requests at once, 0 for as many as suit this machine.
     :param rate: Bytes a second at most, None for no limit.
     :param hard_links: Whether whole files may become hard links to those of other snapshots.
@@ -88,6 +89,7 @@ def sync(order: Order, stop: Stop) -> Result:
     """
     began = time.monotonic()
     root = claim.existing_root(order.root)
+    order = replace(order, damaged=order.damaged | damage.recorded(root, order.revision.model))
     snapshot, stats, moved = _undamaged(root, order, stop) or _staged(root, order, stop)
     return {
         "revision": str(order.revision),
@@ -107,6 +109,8 @@ def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, 
     for snapshot in claim.copies(root, order.revision):
         try:
             ready[snapshot] = claim.published(root, order.revision, snapshot)
+            if said := damage.on_record(root, order.revision, snapshot):
+                log.warning("Snapshot %s: passed over: %s", snapshot, said)
         except (Failure, OSError) as failure:
             log.warning("Snapshot %s: passed over: %s", snapshot, failure)
     damaged = set(order.damaged)
@@ -140,7 +144,7 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Mov
         with Lock(root / layout.lock_path(order.revision.model), stop):
             if found := _undamaged(root, order, stop):
                 return found  # the writer that was waited for had the same to do
-            staging = Staging(root, order.revision, manifest)
+            staging = Staging(root, order.revision, manifest, order.damaged)
             with closing(staging):
                 moved = _filled(staging, Filling(store, location, staging, order, traits, stop), stop)
                 published = stop.bounded(lambda: _published(staging, root, order))

@@ -35,9 +35,12 @@ def test_the_newest_undamaged_snapshot_is_returned(ready, damaged, expected):
     assert to_return(copies(*ready), copies(*damaged)) == (copies(expected)[0] if expected else None)
 
 
-@pytest.mark.parametrize(("present", "expected"), [((), 1), ((1,), 2), ((1, 7), 8)])
-def test_the_next_copy_follows_all_that_are_there(present, expected):
-    assert next_copy(present) == expected
+@pytest.mark.parametrize(
+    ("present", "damaged", "expected"),
+    [((), (), 1), ((1,), (), 2), ((1, 7), (1,), 8), ((), (1, 2), 3), ((1,), (9,), 2), ((1,), (1, 2, 3), 4)],
+)
+def test_the_next_copy_follows_all_that_are_there_and_none_on_record_as_damaged(present, damaged, expected):
+    assert next_copy(present, damaged) == expected
 
 
 @pytest.mark.parametrize("code", ExitCode)
