@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from modelberth.engine.reuse import Missing
 
-CHUNKS_PER_GET = 4
+CHUNKS_PER_GET = 8
 
 
 @dataclass(frozen=True, slots=True)
