@@ -24,6 +24,7 @@ Taken = TypeVar("Taken")
 _PIECE = 1024 * 1024
 _LONGEST_LINE = 1024
 _MOST_INTERIM = 10
+_MOST_TRAILERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Answer(Exception):  # noqa: N818 - not always an error: 412 is what was as
     def retry_after(self) -> float:
         """How long the server asks to wait, seconds; 0 when it does not say, or says it as a date."""
         text = self.headers.get("retry-after", "")
-        return float(text) if text.isdigit() else 0.0
+        return float(text) if text.isdecimal() else 0.0
 
 
 class Body:
@@ -94,7 +95,7 @@ class Body:
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
             return self._unchunked(most)
         length = self.headers.get("content-length", "")
-        if not length.isdigit():
+        if not length.isdecimal():
             raise Broken("the answer announces no length")
         return self.read(min(int(length), most + 1))
 
@@ -105,9 +106,10 @@ class Body:
                 return found + self.read(most + 1 - len(found))
             found += self.read(size)
             self._line()
-        while self._line():
-            pass  # trailers
-        return found
+        for _ in range(_MOST_TRAILERS):
+            if not self._line():
+                return found
+        raise Broken("the answer's trailers have no end")
 
     def _line(self) -> bytes:
         found = b""
@@ -212,7 +214,7 @@ def _header(connection: Connection, watch: Watch) -> tuple[int, dict[str, str], 
     for _ in range(_MOST_INTERIM):
         (first, *lines), early = connection.header(watch, early)
         version, _, rest = first.partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+        if not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
             raise Broken("the answer is not HTTP/1")
         if not rest.startswith("1"):
             pairs = (line.partition(":") for line in lines)

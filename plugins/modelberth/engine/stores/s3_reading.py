@@ -60,12 +60,15 @@ class S3Reader:
         more: dict[str, str] = {}
         while True:
             page = self._page({"prefix": prefix} | more)
-            for item in page.iterfind(f"{_namespace(page)}Contents"):
-                said = {field.tag.rpartition("}")[2]: field.text or "" for field in item}
-                yield Stored(unquote_plus(said["Key"]), int(said["Size"]), said.get("ETag", ""))
+            try:
+                yield from _listed(page)
+            except (KeyError, ValueError) as error:
+                raise self._no_list(prefix) from error
             token = _text(page, "NextContinuationToken")
             if _text(page, "IsTruncated") != "true" or not token:
                 return
+            if more == {"continuation-token": token}:
+                raise self._no_list(prefix)  # or it would be asked for the same page for ever
             more = {"continuation-token": token}
 
     def _page(self, values: Mapping[str, str]) -> ElementTree.Element:
@@ -75,12 +78,19 @@ class S3Reader:
         if status != 200:
             raise self._refused(status, headers, data, values["prefix"])
         try:
-            return ElementTree.fromstring(data)  # noqa: S314 - expat bounds what entities expand to
+            page = ElementTree.fromstring(data)  # noqa: S314 - expat bounds what entities expand to
         except ElementTree.ParseError as error:
-            raise Failure(
-                ExitCode.UNREACHABLE,
-                f"Could not read {what}: the answer is no XML. Is AWS_ENDPOINT_URL the address of an S3 server?",
-            ) from error
+            raise self._no_list(values["prefix"]) from error
+        if not page.tag.endswith("ListBucketResult"):
+            raise self._no_list(values["prefix"])
+        return page
+
+    def _no_list(self, prefix: str) -> Failure:
+        return Failure(
+            ExitCode.UNREACHABLE,
+            f"Could not read the list of {self.name(prefix)}: the answer is none. "
+            "Is AWS_ENDPOINT_URL the address of an S3 server?",
+        )
 
     def read(self, key: str, most: int) -> bytes | None:
         """Return a small object's bytes, None when there is none.
@@ -155,6 +165,12 @@ def _namespace(page: ElementTree.Element) -> str:
     """Return what the names of *page* begin with: searching for any costs half of a listing's time."""
     before, brace, _ = page.tag.rpartition("}")
     return before + brace
+
+
+def _listed(page: ElementTree.Element) -> Iterator[Stored]:
+    for item in page.iterfind(f"{_namespace(page)}Contents"):
+        said = {field.tag.rpartition("}")[2]: field.text or "" for field in item}
+        yield Stored(unquote_plus(said["Key"]), int(said["Size"]), said.get("ETag", ""))
 
 
 def _text(element: ElementTree.Element, name: str) -> str:
