@@ -558,14 +558,15 @@ def test_sigterm_ends_within_seconds_keeps_what_arrived_and_frees_the_lock(uploa
 def test_a_file_that_changes_while_it_is_sent_is_refused(model, s3, modelberth, monkeypatch):
     from modelberth.engine import describe
 
-    real = describe.Digesting.read
+    real = describe.Digesting.take
 
-    def meddle(self, index, view):
-        real(self, index, view)
-        if index == 2:
+    def meddle(self, start, view):
+        value = real(self, start, view)
+        if start >= 16_000_000:
             os.utime(model / MODEL)
+        return value
 
-    monkeypatch.setattr(describe.Digesting, "read", meddle)
+    monkeypatch.setattr(describe.Digesting, "take", meddle)
     ran = modelberth.upload(model, s3)
     assert (ran.code, ran.result["outcome"]) == (27, "changed")
     assert f"{MODEL}' changed while it was read" in ran.problem

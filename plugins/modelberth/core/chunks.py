@@ -87,23 +87,3 @@ def runs(missing: Sequence[int], longest: int) -> list[Run]:
         else:
             found.append(Run(index, 1))
     return found
-
-
-def parts(size: int, head: int, smallest: int, most: int) -> list[Run]:
-    """Return the parts of an upload: whole chunks, each part but the last of at least *smallest* bytes.
-
-    What is sent is then what was digested. There are at most *most* parts (S3 takes 10,000).
-
-    :param smallest: Bytes, at most one chunk's.
-    """
-    wanted = max(smallest, -(-size // most))
-    found: list[Run] = []
-    first = gathered = 0
-    for index, span in enumerate(chunk_spans(size, head)):
-        gathered += span.length
-        if gathered >= wanted:
-            found.append(Run(first, index + 1 - first))
-            first, gathered = index + 1, 0
-    if gathered:
-        found.append(Run(first, count_chunks(size, head) - first))
-    return found

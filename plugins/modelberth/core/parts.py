@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from modelberth.core.chunks import CHUNK_SIZE, Span, chunk_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MOST_PARTS = 9_000
 """S3 takes 10,000."""
@@ -54,8 +54,8 @@ class Part:
 class Held:
     """The chunks that a bucket holds: one spot for each digest, and the digest at each spot."""
 
-    spots: Mapping[bytes, Spot]
-    digests: Mapping[Spot, bytes]
+    spots: dict[bytes, Spot]
+    digests: dict[Spot, bytes]
 
 
 def part_size(size: int) -> int:

@@ -1,134 +1,176 @@
-"""Digests a model's directory: what ``modelberth manifest`` prints, and what an upload knows before it sends."""
+"""Digests files: what ``modelberth manifest`` prints, what an upload knows before it sends, and while it does."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import threading
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from modelberth.core.chunks import chunk_spans, count_chunks
+from modelberth.core.chunks import Span, chunk_spans
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import Entry, Manifest
 from modelberth.engine.hashing import Checksum, chunk_hasher
-from modelberth.engine.heads import head_of
-from modelberth.engine.http import Answer
-from modelberth.engine.proof import Buffers
 from modelberth.engine.progress import Progress
-from modelberth.engine.scan import SourceFile, identity, scan
-from modelberth.engine.transport import read_exactly
+from modelberth.engine.proof import Buffers
+from modelberth.engine.scan import Directory
 from modelberth.engine.workers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from modelberth.engine.source import File
     from modelberth.engine.stopping import Stop
+    from modelberth.engine.transport import Fill
 
-_PER_TASK = 8
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """A file that was read from its first byte to its last.
+
+    :param checksum: Of the whole file as the store writes it, empty when none was asked for.
+    """
+
+    file: File
+    entry: Entry
+    checksum: str
 
 
 class Digesting:
-    """The digests of one file, chunk by chunk in any order.
+    """The digests of one file, taken in the order of its bytes.
+
+    Several threads read and send parts of one file at once, and take turns here: a chunk may lie in two parts, and the
+    SHA-256 of a whole file can be had in no other way. Reading and sending take far longer than a turn.
 
     :param checksum: Which checksum of the whole file to make as well; None for none.
     """
 
-    def __init__(self, file: SourceFile, chunk_digest: str, checksum: str | None) -> None:
+    def __init__(self, file: File, chunk_digest: str, checksum: str | None) -> None:
         self.file = file
-        self.head = head_of(file.real, PurePosixPath(file.path).suffix, file.size)
-        self.chunks: list[bytes] = [b""] * count_chunks(file.size, self.head)
-        self.spans = list(chunk_spans(file.size, self.head))
-        self._hasher = chunk_hasher(chunk_digest)
         self.checksum = Checksum(checksum) if checksum else None
+        self._new_hasher = chunk_hasher(chunk_digest)
+        self._hasher = self._new_hasher()
+        self._whole = hashlib.sha256() if file.sha256 else None
+        self._chunks: list[bytes] = []
+        self._turn = threading.Condition()
+        self._position = 0
+        self._given_up = False
 
-    def read(self, index: int, view: memoryview) -> None:
-        """Read chunk *index* into *view* and digest it.
+    @cached_property
+    def _head(self) -> int:
+        return self.file.head()
 
-        :raises Failure: The file ends before it.
+    @cached_property
+    def _spans(self) -> list[Span]:
+        return list(chunk_spans(self.file.size, self._head))
+
+    def take(self, start: int, view: memoryview) -> int:
+        """Take in the bytes from *start* on, once all before them were; return their checksum as a number.
+
+        :raises Failure: Another thread gave up.
         """
-        span, hasher = self.spans[index], self._hasher()
-        try:
-            descriptor = os.open(self.file.real, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                read_exactly(descriptor, view, span.start, hasher.update)
-            finally:
-                os.close(descriptor)
-        except (Answer, FileNotFoundError) as error:
-            raise changed(self.file) from error
-        self.chunks[index] = hasher.digest()
+        value = self.checksum.of(view) if self.checksum else 0
+        with self._turn:
+            self._turn.wait_for(lambda: self._position == start or self._given_up)
+            if self._given_up:
+                raise Failure(ExitCode.INTERRUPTED, f"Another part of {self.file.path!r} could not be read.")
         if self.checksum:
-            self.checksum.add(span.start, view)
+            self.checksum.add_sum(start, value, len(view))
+        if self._whole:
+            self._whole.update(view)
+        self._digest(view)
+        with self._turn:
+            self._position = start + len(view)
+            self._turn.notify_all()
+        return value
 
-    def total(self) -> str:
-        """Return the checksum of the whole file as the store writes it, empty when none was asked for."""
-        return self.checksum.text() if self.checksum else ""
+    def _digest(self, view: memoryview) -> None:
+        position = self._position
+        while view:
+            end = self._spans[len(self._chunks)].end
+            piece, view = view[: end - position], view[end - position :]
+            self._hasher.update(piece)
+            position += len(piece)
+            if position == end:
+                self._chunks.append(self._hasher.digest())
+                self._hasher = self._new_hasher()
 
-    def entry(self) -> Entry:
-        """Return the file as it stands in a manifest, once all chunks were read."""
-        return Entry(self.file.path, self.file.size, tuple(self.chunks), self.head, self.file.executable)
+    def give_up(self) -> None:
+        """Let nobody wait for bytes that will not come."""
+        with self._turn:
+            self._given_up = True
+            self._turn.notify_all()
+
+    def finished(self) -> Digested:
+        """Return the file's digests, once all of it was taken in.
+
+        :raises Failure: It changed, or is not the one that was named.
+        """
+        self.file.refuse_changed()
+        if self._whole and self._whole.hexdigest() != self.file.sha256:
+            raise Failure(
+                ExitCode.MISMATCH,
+                f"File {self.file.path!r} is not the one that was named: expected sha256:{self.file.sha256}, got "
+                f"sha256:{self._whole.hexdigest()}. Nothing was published: find out what the source holds, or correct "
+                "the fetch list.",
+            )
+        entry = Entry(self.file.path, self.file.size, tuple(self._chunks), self._head, self.file.executable)
+        return Digested(self.file, entry, self.checksum.text() if self.checksum else "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    digesting: Digesting
-    first: int
-    last: int
+def digest_files(
+    subject: str, files: Sequence[File], stop: Stop, checksum: str | None = None, threads: int | None = None
+) -> list[Digested]:
+    """Read *files* and return their digests, in any order.
 
-
-def digest_files(files: Iterable[SourceFile], stop: Stop, checksum: str | None = None) -> list[Digesting]:
-    """Read *files* on all cores and return their digests.
-
+    :param subject: What progress is told of.
+    :param threads: By default as many as there are cores.
     :raises Failure: One of them changed meanwhile.
     """
-    found = [Digesting(file, "blake3", checksum) for file in files]
-    progress = Progress("digests", "computed of", {item.file.path: item.file.size for item in found})
-    buffers = Buffers()
+    found: list[Digested] = []
+    progress, buffers = Progress(subject, "digested", {file.path: file.size for file in files}), Buffers()
 
-    def read(task: _Task) -> None:
-        for index in range(task.first, task.last):
+    def read(task: tuple[Digesting, list[Span]]) -> None:
+        item, spans = task
+
+        def sink(number: int, fill: Fill) -> None:
             stop.check()
-            view = buffers.chunk[: task.digesting.spans[index].length]
-            task.digesting.read(index, view)
-            progress.add(task.digesting.file.path, len(view))
+            view = buffers.chunk[: spans[number].length]
+            fill(view, nothing)
+            item.take(spans[number].start, view)
+            progress.add(item.file.path, len(view))
+
+        try:
+            if spans:
+                item.file.bring(spans, sink)
+        except BaseException:
+            item.give_up()
+            raise
+        if not spans or spans[-1].end == item.file.size:
+            found.append(item.finished())
 
     with progress.shown():
-        for_each(read, _tasks(found), stop, threads=len(os.sched_getaffinity(0)))
-    refuse_changed(item.file for item in found)
+        for_each(read, _tasks(files, checksum), stop, threads or len(os.sched_getaffinity(0)))
     return found
 
 
-def _tasks(found: Iterable[Digesting]) -> Iterable[_Task]:
-    for item in found:
-        for first in range(0, len(item.chunks), _PER_TASK):
-            yield _Task(item, first, min(first + _PER_TASK, len(item.chunks)))
-
-
-def refuse_changed(files: Iterable[SourceFile]) -> None:
-    """Refuse files that are not as they were when they were scanned.
-
-    :raises Failure: A file has another size, time or identity, or is gone.
-    """
+def _tasks(files: Iterable[File], checksum: str | None) -> Iterator[tuple[Digesting, list[Span]]]:
     for file in files:
-        try:
-            same = identity(file.real.stat()) == file.identity
-        except FileNotFoundError:
-            same = False
-        if not same:
-            raise changed(file)
+        item, spans = Digesting(file, "blake3", checksum), list(chunk_spans(file.size))
+        if file.in_order or not spans:
+            yield item, spans
+        else:
+            yield from ((item, [span]) for span in spans)
 
 
-def changed(file: SourceFile) -> Failure:
-    """Return the failure that says so."""
-    return Failure(
-        ExitCode.CHANGED,
-        f"File {str(file.real)!r} changed while it was read. Nothing was published: wait until the model is complete "
-        "and run the same again.",
-    )
+def nothing(_piece: memoryview) -> None:
+    """Digest nothing while it comes: that is done in turn."""
 
 
 def manifest_of(directory: Path, follow_links: Path | None, stop: Stop) -> Manifest:
     """Return the manifest of *directory*."""
-    found = scan(directory, follow_links)
-    entries = [item.entry() for item in digest_files(found.files, stop)]
-    return Manifest.of(entries, found.empty_dirs)
+    source = Directory(directory, follow_links)
+    return Manifest.of([item.entry for item in digest_files(source.name, source.files, stop)], list(source.empty_dirs))

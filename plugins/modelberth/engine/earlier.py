@@ -10,6 +10,7 @@ from modelberth.core import layout
 from modelberth.core.failure import Failure
 from modelberth.core.location import Location, Place
 from modelberth.core.manifest import LARGEST, Entry
+from modelberth.core.parts import Held, Spot
 from modelberth.engine.bucket import read_manifest, refuse_disagreement
 
 if TYPE_CHECKING:
@@ -21,12 +22,29 @@ _LOOKED_AT = 3
 """How many earlier uploads: a fourth would cost a manifest more for bytes that are seldom still the same."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Earlier:
-    """What earlier uploads of the model hold."""
+    """What earlier uploads of the model hold.
+
+    :param places: Objects by all their chunks.
+    :param objects: Objects by their keys.
+    :param sizes: Of all files, those of locations that are not used as well.
+    """
 
     places: dict[tuple[bytes, ...], Place] = field(default_factory=dict)
-    sizes: frozenset[int] = frozenset()
+    objects: dict[str, Place] = field(default_factory=dict)
+    sizes: set[int] = field(default_factory=set)
+    paths: set[str] = field(default_factory=set)
+    held: Held = field(default_factory=lambda: Held({}, {}))
+
+    def add(self, entry: Entry, place: Place) -> None:
+        """Take in one object."""
+        self.places[entry.chunks] = self.objects[place.key] = place
+        self.paths.add(entry.path)
+        for number, digest in enumerate(entry.chunks):
+            spot = Spot(place.key, entry.span(number).start)
+            self.held.digests[spot] = digest
+            self.held.spots.setdefault(digest, spot)
 
 
 def location_keys(store: Reader, model: str) -> list[str]:
@@ -36,30 +54,31 @@ def location_keys(store: Reader, model: str) -> list[str]:
 
 
 def earlier_places(store: Reader, model: str, keys: list[str]) -> Earlier:
-    """Return what the newest revisions of the model hold, for the bytes that need not be sent again."""
-    places: dict[tuple[bytes, ...], Place] = {}
-    sizes: set[int] = set()
+    """Return what the newest uploads of the model hold, for the bytes that need not be sent again."""
+    earlier = Earlier()
     for key in keys[:_LOOKED_AT]:
         try:
             location = Location.parse(store.read(key, LARGEST) or b"")
-            sizes |= {place.size for place in location.files}  # files are digested for known_revision even if ...
-            places |= _held(store, model, location)  # ... this is refused
+            earlier.sizes |= {place.size for place in location.files}  # files are digested for known_revision even ...
+            _take(store, model, location, earlier)  # ... if this is refused
         except Failure as failure:
             log.warning("Location %s: not used: %s", key, failure)
-    return Earlier(places, frozenset(sizes))
+    return earlier
 
 
-def _held(store: Reader, model: str, location: Location) -> dict[tuple[bytes, ...], Place]:
-    """Return a location's places by their chunks.
+def _take(store: Reader, model: str, location: Location, earlier: Earlier) -> None:
+    """Take in what a location holds; adopted objects are not ours and may go at any time.
 
     :raises Failure: It cannot be used: its keys may lead anywhere in the bucket.
     """
-    if location.revision.model != model:
-        return {}
+    if location.revision.model != model or not location.owned:
+        return
     manifest = read_manifest(store, location.revision)
     refuse_disagreement(store, location, location.revision, manifest)
     places = {place.path: place for place in location.files}
-    return {entry.chunks: places[entry.path] for entry in manifest.files if _is_held(entry, places)}
+    for entry in manifest.files:
+        if _is_held(entry, places):
+            earlier.add(entry, places[entry.path])
 
 
 def _is_held(entry: Entry, places: dict[str, Place]) -> bool:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
 
 _LONGEST = 64 * 1024 * 1024
 _FIXED = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -19,7 +16,14 @@ _DEEPEST = 16
 """Arrays in arrays: no writer makes any, and a reader must not run out of stack."""
 
 
-def head_of(file: Path, suffix: str, size: int) -> int:
+class Openable(Protocol):
+    """A path, or what is opened as one is."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Return a stream of its bytes."""
+
+
+def head_of(file: Openable, suffix: str, size: int) -> int:
     """Return where tensor data starts in *file*, 0 when that is unknown or not inside it.
 
     :param suffix: That of the path in the manifest; *file* may be a link's target with another name.

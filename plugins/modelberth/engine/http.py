@@ -32,11 +32,13 @@ class Get:
     """A signed request, complete but for the range.
 
     :param what: The object's name for messages; the URL may hold a signature.
+    :param check: Called with the headers of an answer before its bytes are taken: raises what it does not like.
     """
 
     url: str
     what: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Mapping[str, str]], None] | None = None
 
 
 class Answer(Exception):  # noqa: N818 - not always an error: 412 is what was asked for
@@ -137,6 +139,8 @@ class Http:
         def taken(status: int, body: Body) -> tuple[None, bool]:
             if status not in (200, 206):
                 raise Answer(status, body.headers)
+            if get.check:
+                get.check(body.headers)
             _expect(status, body.headers, span)
             take(body)
             return None, True

@@ -4,84 +4,174 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from modelberth.core.chunks import CHUNK_SIZE, Run, parts
 from modelberth.core.failure import Failure
-from modelberth.engine.describe import Digesting
+from modelberth.core.parts import delta_parts, equal_parts
+from modelberth.engine.describe import Digested, Digesting, nothing
+from modelberth.engine.hashing import Checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from modelberth.engine.scan import SourceFile
-    from modelberth.engine.stores import Store, Stored, Writing
+    from modelberth.core.parts import Part
+    from modelberth.engine.earlier import Earlier
+    from modelberth.engine.pace import Pace
+    from modelberth.engine.source import File
+    from modelberth.engine.stores import Store, Stored, Unfinished, Writing
+    from modelberth.engine.transport import Fill
 
 log = logging.getLogger(__name__)
 
-MOST_PARTS = 9_000
-"""S3 takes 10,000."""
+Count = Callable[[int, str], None]
+"""Called with bytes and what became of them: ``sent``, ``copied`` or ``kept``."""
 
 
 class Outgoing:
     """One file on its way."""
 
-    def __init__(self, store: Store, file: SourceFile, key: str) -> None:
-        self.digesting = Digesting(file, "blake3", store.checksum)
+    def __init__(self, file: File, key: str, parts: Sequence[Part]) -> None:
+        self.file = file
         self.key = key
-        self.runs: list[Run] = parts(file.size, self.digesting.head, CHUNK_SIZE, MOST_PARTS)
-        self._store = store
+        self.parts = parts
+        self.unjoined = False
         self._writing: Writing | None = None
         self._lock = threading.Lock()
-        self._left = max(len(self.runs), 1)
+        self._left = max(len(parts), 1)
 
-    def _begun(self) -> Writing:
+    def begin(self, store: Store, unfinished: Unfinished | None) -> Writing:
+        """Return the object that is being written; the first caller begins it."""
         with self._lock:
             if self._writing is None:
-                self._writing = self._store.write(self.key, [self._size(run) for run in self.runs])
+                self._writing = store.write(self.key, self.parts, unfinished)
             return self._writing
 
-    def _size(self, run: Run) -> int:
-        return sum(span.length for span in self.digesting.spans[run.first : run.first + run.count])
+    def send(self, numbers: Sequence[int], writing: Writing, pace: Pace, count: Count) -> None:
+        """Read, digest and send parts, which are neighbours."""
 
-    def send_part(self, number: int) -> int:
-        """Read, digest and send a part; return its bytes."""
-        run = self.runs[number]
-        data = bytearray(self._size(run))
-        position = 0
-        for index in range(run.first, run.first + run.count):
-            length = self.digesting.spans[index].length
-            self.digesting.read(index, memoryview(data)[position : position + length])
-            position += length
-        checksum = self.digesting.checksum
-        self._begun().send(number, memoryview(data), checksum.of(data) if checksum else 0)
-        return len(data)
+        def sink(index: int, fill: Fill) -> None:
+            number = numbers[index]
+            view = memoryview(bytearray(self.parts[number].span.length))
+            pace.take(len(view))
+            fill(view, nothing)
+            needed = writing.send(number, view, self.sum(number, view))
+            count(len(view), "sent" if needed else "kept")
 
-    def is_complete(self, count: int) -> bool:
-        """Count *count* parts as sent; say whether they were the last."""
+        if numbers:
+            self.file.bring([self.parts[number].span for number in numbers], sink)
+
+    def sum(self, number: int, view: memoryview) -> int:
+        """Take in a part's bytes; return their checksum as a number."""
+        raise NotImplementedError
+
+    def digested(self) -> Digested:
+        """Return the file's digests.
+
+        :raises Failure: It is not what it should be: it changed, or has another SHA-256.
+        """
+        raise NotImplementedError
+
+    def is_complete(self, parts: int) -> bool:
+        """Count *parts* parts as done; say whether they were the last."""
         with self._lock:
-            self._left -= max(count, 1)
+            self._left -= max(parts, 1)
             return not self._left
 
-    def finish(self) -> Stored | None:
-        """Let the object appear."""
-        stored = self._begun().finish(self.digesting.total())
+    def finish(self, writing: Writing, digested: Digested) -> Stored | None:
+        """Let the object appear.
+
+        :raises Unjoined: The store does not make it of parts that it copied or kept.
+        """
+        stored = writing.finish(digested.checksum)
         self._writing = None  # a small object's bytes are in it
         return stored
 
+    def give_up(self) -> None:
+        """Let nobody wait for parts that will not come."""
+
+    def leave(self) -> None:
+        """Let go of an unfinished object; a later run goes on with it where the store can."""
+        self._end(lambda writing: writing.leave())
+
     def abandon(self) -> None:
         """Leave nothing of an unfinished object behind, as far as the store can still be reached."""
+        self._end(lambda writing: writing.abandon())
+
+    def _end(self, end: Callable[[Writing], None]) -> None:
         if self._writing:
             try:
-                self._writing.abandon()
+                end(self._writing)
             except (Failure, OSError) as failure:
                 log.warning("Object %s: %s", self.key, failure)
+            self._writing = None
 
 
-def tasks(sendings: Iterable[Outgoing], *, parallel: bool) -> Iterator[tuple[Outgoing, list[int]]]:
-    """Yield what one thread sends in one go: a part where the store takes them in any order, else a whole file."""
-    for item in sendings:
-        numbers = list(range(len(item.runs)))
-        if parallel and numbers:
+class Whole(Outgoing):
+    """A file that is sent as a whole, and digested as it passes."""
+
+    def __init__(self, file: File, key: str, checksum: str) -> None:
+        super().__init__(file, key, equal_parts(file.size))
+        self._digesting = Digesting(file, "blake3", checksum)
+
+    def sum(self, number: int, view: memoryview) -> int:
+        """Digest a part in its turn."""
+        return self._digesting.take(self.parts[number].span.start, view)
+
+    def digested(self) -> Digested:
+        """Return what came of it."""
+        return self._digesting.finished()
+
+    def give_up(self) -> None:
+        """Let nobody wait for parts that will not come."""
+        self._digesting.give_up()
+
+
+class Delta(Outgoing):
+    """A file of which the bucket holds parts already, digested in a pass before: those are copied, the rest is sent.
+
+    The store joins them only if all together have the checksum of the pass before.
+    """
+
+    def __init__(self, digested: Digested, key: str, earlier: Earlier, checksum: str) -> None:
+        entry = digested.entry
+        super().__init__(digested.file, key, delta_parts(entry.size, entry.head, entry.chunks, earlier.held))
+        self._digested = digested
+        self._objects = earlier.objects
+        self._checksum = Checksum(checksum)
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether there is anything to copy."""
+        return any(part.held for part in self.parts)
+
+    def send(self, numbers: Sequence[int], writing: Writing, pace: Pace, count: Count) -> None:
+        """Bring a part: let the store copy it, or read and send it.
+
+        :raises Unjoined: The store does not copy parts.
+        """
+        part = self.parts[numbers[0]]
+        if not part.held:
+            super().send(numbers, writing, pace, count)
+            return
+        writing.copy(numbers[0], part.span.length, self._objects[part.held.key], part.held.start)
+        count(part.span.length, "copied")
+
+    def sum(self, number: int, view: memoryview) -> int:  # noqa: ARG002 - which part it is makes no difference
+        """Return the checksum only."""
+        return self._checksum.of(view)
+
+    def digested(self) -> Digested:
+        """Return what the pass before found, if that is still so."""
+        self.file.refuse_changed()
+        return self._digested
+
+
+def tasks(items: Iterable[Outgoing], *, parallel: bool) -> Iterator[tuple[Outgoing, list[int]]]:
+    """Yield what one thread does in one go: a part where store and source take any order, else a whole file."""
+    for item in items:
+        numbers = list(range(len(item.parts)))
+        if parallel and numbers and not item.file.in_order:
             yield from ((item, [number]) for number in numbers)
         else:
             yield item, numbers

@@ -9,14 +9,20 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from modelberth.core import paths
 from modelberth.core.failure import ExitCode, Failure
+from modelberth.engine.heads import head_of
+from modelberth.engine.http import Answer
+from modelberth.engine.transport import read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from modelberth.core.chunks import Span
+    from modelberth.engine.transport import Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,94 @@ class SourceFile:
     size: int
     executable: bool
     identity: tuple[int, int, int, int, int]
+
+    @property
+    def sha256(self) -> str:
+        """Nobody said which it should have."""
+        return ""
+
+    @property
+    def in_order(self) -> bool:
+        """Any part can be read at any time."""
+        return False
+
+    @property
+    def cheap(self) -> bool:
+        """It is on a disk."""
+        return True
+
+    def head(self) -> int:
+        """Return where tensor data starts, 0 when that is unknown or not inside it."""
+        return head_of(self.real, PurePosixPath(self.path).suffix, self.size)
+
+    def bring(self, spans: Sequence[Span], sink: Sink) -> None:
+        """Let *sink* receive each of *spans*.
+
+        :raises Failure: The file ends too early or is gone.
+        """
+        try:
+            descriptor = os.open(self.real, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise self._changed() from error
+        try:
+            for number, span in enumerate(spans):
+                sink(number, _filling(descriptor, span.start))
+        except Answer as error:
+            raise self._changed() from error
+        finally:
+            os.close(descriptor)
+
+    def refuse_changed(self) -> None:
+        """Refuse the file when it is not as it was when it was scanned.
+
+        :raises Failure: It has another size, time or identity, or is gone.
+        """
+        try:
+            same = identity(self.real.stat()) == self.identity
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise self._changed()
+
+    def _changed(self) -> Failure:
+        return Failure(
+            ExitCode.CHANGED,
+            f"File {str(self.real)!r} changed while it was read. Nothing was published: wait until the model is "
+            "complete and run the same again.",
+        )
+
+
+def _filling(descriptor: int, start: int) -> Callable[[memoryview, Callable[[memoryview], object]], None]:
+    def fill(view: memoryview, each: Callable[[memoryview], object]) -> None:
+        read_exactly(descriptor, view, start, each)
+
+    return fill
+
+
+class Directory:
+    """A model in a directory."""
+
+    def __init__(self, path: Path, follow_links: Path | None) -> None:
+        self.name = str(path)
+        self._path = path
+        self._follow_links = follow_links
+        self._found = scan(path, follow_links)
+        self.files: Sequence[SourceFile] = self._found.files
+        self.empty_dirs: Sequence[str] = self._found.empty_dirs
+
+    def refuse_changed(self) -> None:
+        """Refuse a directory in which a file came, went or changed since it was scanned.
+
+        :raises Failure: One did.
+        """
+        for file in self.files:
+            file.refuse_changed()
+        if scan(self._path, self._follow_links) != self._found:
+            raise Failure(
+                ExitCode.CHANGED,
+                f"Directory {self.name!r} changed while it was uploaded. The revision was not published: wait until "
+                "the model is complete and run the same again.",
+            )
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
-"""``modelberth upload``: a directory into a bucket, digested in the pass that sends it.
+"""``modelberth upload``: a directory, or what a fetch list names, into a bucket, digested in the pass that sends it.
 
-Files whose size an earlier upload knows are digested first, so that what did not change is not sent. Nothing is ever
-overwritten; the manifest names the bytes once all are there; the location, which makes the revision usable, is last.
+What an earlier upload may hold is digested first, so that what did not change is not sent. Nothing is ever overwritten;
+the manifest names the bytes once all are there; the location, which makes the revision usable, is last.
 """
 
 from __future__ import annotations
@@ -9,32 +9,36 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelberth.core import layout
 from modelberth.core.choices import Sending, sending
-from modelberth.core.digest import Digest
+from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.location import Location, Place, lost
-from modelberth.core.manifest import LARGEST, Manifest
+from modelberth.core.location import Location, Place
+from modelberth.core.manifest import Manifest
 from modelberth.core.revision import Revision
-from modelberth.engine.bucket import find_location, listing, read_manifest
-from modelberth.engine.describe import Digesting, digest_files, refuse_changed
+from modelberth.engine.bucket import find_location, read_manifest
+from modelberth.engine.describe import Digested, digest_files
 from modelberth.engine.earlier import earlier_places, location_keys
-from modelberth.engine.outgoing import Outgoing, tasks
-from modelberth.engine.progress import Progress
-from modelberth.engine.scan import Scan, SourceFile, scan
+from modelberth.engine.outgoing import Delta, Outgoing, Whole
+from modelberth.engine.pace import Pace
+from modelberth.engine.records import refuse_loss, write_down
+from modelberth.engine.sending import Sender
+from modelberth.engine.source import open_source
 from modelberth.engine.stores import Store, Stored, open_store
-from modelberth.engine.workers import default_streams, for_each
+from modelberth.engine.workers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
     from modelberth.core.layout import BucketUrl
     from modelberth.engine.report import Result
+    from modelberth.engine.source import File, Source
     from modelberth.engine.stopping import Stop
 
 log = logging.getLogger(__name__)
@@ -42,13 +46,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Order:
-    """What an upload is asked for."""
+    """What an upload is asked for.
 
-    directory: Path
+    :param source: A directory, or a fetch list.
+    :param streams: How many parts at once, 0 for as many as suit this machine.
+    :param rate: Bytes a second at most, None for no limit.
+    """
+
+    source: Path
     url: BucketUrl
     model: str
     name: str
     follow_links: Path | None = None
+    streams: int = 0
+    rate: int | None = None
 
 
 def new_name() -> str:
@@ -57,45 +68,55 @@ def new_name() -> str:
 
 
 def upload(order: Order, stop: Stop) -> Result:
-    """Bring a directory into a bucket and return its revision.
+    """Bring a model into a bucket and return its revision.
 
     :raises Failure: It could not be done; the revision is then not usable from this upload.
     """
-    found = scan(order.directory, order.follow_links)
-    run = _Upload(order, open_store(order.url, stop), found, stop)
+    source = open_source(order.source, order.follow_links, stop)
+    run = _Upload(order, open_store(order.url, stop), source, stop)
     location = run.known_revision() or run.complete()
     return {
         "revision": str(location.revision),
         "upload": location.upload,
-        "files": len(found.files),
-        "bytes": sum(file.size for file in found.files),
-        "bytes_uploaded": run.sent,
-        "bytes_copied": run.copied,
+        "files": len(source.files),
+        "bytes": sum(file.size for file in source.files),
+        "bytes_uploaded": run.bytes["sent"],
+        "bytes_copied": run.bytes["copied"],
         "location": layout.location_key(order.url, order.model, location.revision.digest, location.upload),
     }
 
 
 class _Upload:
-    """One run of an upload."""
+    """One run of an upload.
 
-    def __init__(self, order: Order, store: Store, found: Scan, stop: Stop) -> None:
+    :param bytes: How many were ``sent`` and ``copied``.
+    """
+
+    def __init__(self, order: Order, store: Store, source: Source, stop: Stop) -> None:
         self._order = order
         self._store = store
-        self._found = found
+        self._source = source
         self._stop = stop
-        self.sent = 0
-        self.copied = 0
-        self._places: dict[str, Place] = {}
         self._lock = threading.Lock()
-        self._there = {item.key: item for item in store.list(layout.data_prefix(order.url, order.model, order.name))}
+        self._places: dict[str, Place] = {}
+        self._digested: dict[str, Digested] = {}
+        self.bytes: Counter[str] = Counter()
+        self._data = layout.data_prefix(order.url, order.model, order.name)
+        self._there = {item.key: item for item in store.list(self._data)}
         self._refuse_strangers()
         self._locations = location_keys(store, order.model)
         self._earlier = earlier_places(store, order.model, self._locations)
-        self._digested = self._digest_known_sizes()
+        self._sender = self._new_sender()
+        self._digest_what_may_be_there()
+
+    def _new_sender(self) -> Sender:
+        order, unfinished = self._order, {item.key: item for item in self._store.unfinished(self._data)}
+        subject, pace = f"{order.model} upload {order.name}", Pace(order.rate, self._stop)
+        return Sender(subject, self._store, self._stop, pace, unfinished, order.streams)
 
     def _refuse_strangers(self) -> None:
-        """Refuse an upload's name under which there are files that this directory has not."""
-        ours = {self._key(file.path) for file in self._found.files}
+        """Refuse an upload's name under which there are files that the source has not."""
+        ours = {self._key(file.path) for file in self._source.files}
         if strangers := sorted(self._there.keys() - ours):
             raise self._used(strangers[0])
 
@@ -103,24 +124,38 @@ class _Upload:
         return Failure(
             ExitCode.REFUSED,
             f"Upload name {self._order.name!r} was used for other bytes: object {key!r} is not what "
-            f"{str(self._order.directory)!r} holds. Objects are never overwritten: upload under another name.",
+            f"{self._source.name!r} holds. Objects are never overwritten: upload under another name.",
         )
 
     def _key(self, path: str) -> str:
         return layout.data_key(self._order.url, self._order.model, self._order.name, path)
 
-    def _digest_known_sizes(self) -> dict[str, Digesting]:
-        """Digest the files that may be in the bucket already."""
-        files = [
-            file
-            for file in self._found.files
-            if not file.size or file.size in self._earlier.sizes or self._key(file.path) in self._there
-        ]
-        return {item.file.path: item for item in digest_files(files, self._stop, self._store.checksum)}
+    def _digest_what_may_be_there(self) -> None:
+        files = [file for file in self._source.files if self._may_be_there(file)]
+        cheap = all(file.cheap for file in files)
+        threads = None if cheap else self._sender.threads(CHUNK_SIZE)
+        found = digest_files(self._sender.subject, files, self._stop, self._store.checksum, threads)
+        self._digested = {item.file.path: item for item in found}
+
+    def _may_be_there(self, file: File) -> bool:
+        """Say whether the bucket may hold a file, or parts of it.
+
+        | file | answer |
+        |---|---|
+        | empty, or under this upload's name already | yes |
+        | of the size of one that an earlier upload has | yes, probably the whole |
+        | of several parts, where the store may copy ranges, and an earlier upload has its path, or anything at all
+          and reading is cheap | yes, perhaps parts |
+        | any other | no |
+        """
+        if not file.size or self._key(file.path) in self._there or file.size in self._earlier.sizes:
+            return True
+        parts = file.size > CHUNK_SIZE and self._store.copies_ranges and bool(self._earlier.objects)
+        return parts and (file.cheap or file.path in self._earlier.paths)
 
     def known_revision(self) -> Location | None:
-        """Return where the directory's revision is already, if the bucket has it and it answers."""
-        if len(self._digested) < len(self._found.files):
+        """Return where the source's revision is already, if the bucket has it and it answers."""
+        if len(self._digested) < len(self._source.files):
             return None
         manifest = self._manifest()
         revision = Revision(self._order.model, manifest.digest)
@@ -143,45 +178,40 @@ class _Upload:
         """Bring every file into the bucket, then the manifest, then the location."""
         if used := [key for key in self._locations if key.endswith(f"/{self._order.name}.json")]:
             raise self._used(used[0])
-        self._store.abandon_unfinished(layout.data_prefix(self._order.url, self._order.model, self._order.name))
-        self._settle_digested()
-        remaining = [file for file in self._found.files if file.path not in self._places]
-        self._send(remaining)
-        refuse_changed(self._found.files)
-        self._refuse_new_files()
+        for_each(self._settle, self._digested.values(), self._stop, self._sender.threads(CHUNK_SIZE))
+        self._send([file for file in self._source.files if file.path not in self._places])
+        self._source.refuse_changed()
         manifest = self._manifest()
         location = self._location(manifest)
-        self._refuse_loss(location)
-        self._write_down(manifest, location)
+        refuse_loss(self._store, location)
+        for unfinished in self._store.unfinished(self._data):
+            self._store.abandon(unfinished)  # all objects are there: nobody goes on with these
+        write_down(self._store, manifest, location)
         return location
 
-    def _settle_digested(self) -> None:
+    def _settle(self, item: Digested) -> None:
         """Keep, copy or refuse what was digested; what is left is sent."""
-
-        def settle(item: Digesting) -> None:
-            place = self._earlier.places.get(item.entry().chunks)
-            there = self._stored_now(item.file.path)
-            ours = (item.file.size, item.total())
-            action = sending(ours, (there.size, there.checksum) if there else None, known=place is not None)
-            if action is Sending.REFUSE:
-                raise self._used(self._key(item.file.path))
-            if action is Sending.KEEP and there:
-                self._done(item.file, there, item.total())
-            if action is Sending.COPY and place:
-                self._copy(item, place)
-
-        for_each(settle, self._digested.values(), self._stop, default_streams())
+        place = self._earlier.places.get(item.entry.chunks)
+        there = self._stored_now(item.file.path)
+        ours = (item.file.size, item.checksum)
+        action = sending(ours, (there.size, there.checksum) if there else None, known=place is not None)
+        if action is Sending.REFUSE:
+            raise self._used(self._key(item.file.path))
+        if action is Sending.KEEP and there:
+            self._done(item, there)
+        if action is Sending.COPY and place:
+            self._copy(item, place)
 
     def _stored_now(self, path: str) -> Stored | None:
         key = self._key(path)
         return self._store.head(key) if key in self._there else None
 
-    def _copy(self, item: Digesting, place: Place) -> None:
+    def _copy(self, item: Digested, place: Place) -> None:
         """Copy inside the bucket, if the source still is what its location says; else it is sent after all.
 
         :raises Failure: Something else came out: it has the key now, and objects are never overwritten.
         """
-        ours, key = (item.file.size, item.total()), self._key(item.file.path)
+        ours, key = (item.file.size, item.checksum), self._key(item.file.path)
         source = self._store.head(place.key)
         if source is None or (source.size, source.checksum) != ours:
             log.warning("Object %s: not copied: it is not what its location says.", place.key)
@@ -196,106 +226,61 @@ class _Upload:
                 f"checksum {ours[1]}, got {stored.size} with {stored.checksum or 'none'}. Objects are never "
                 "overwritten: find out who else writes to the bucket, and upload under another name.",
             )
-        self._done(item.file, stored, stored.checksum)
+        self._done(item, stored)
         with self._lock:
-            self.copied += stored.size
+            self.bytes["copied"] += stored.size
 
-    def _done(self, file: SourceFile, stored: Stored, checksum: str) -> None:
-        if stored.checksum != checksum:
+    def _done(self, item: Digested, stored: Stored) -> None:
+        if stored.checksum != item.checksum:
             raise Failure(
                 ExitCode.UNSUPPORTED,
                 f"The store keeps no {self._store.checksum} of {stored.key!r} that agrees with what was sent: "
-                f"expected {checksum}, got {stored.checksum or 'none'}. Use a store that checks what it is sent.",
+                f"expected {item.checksum}, got {stored.checksum or 'none'}. Use a store that checks what it is sent.",
             )
+        path, checksum = item.file.path, item.checksum
         with self._lock:
-            self._places[file.path] = Place(file.path, stored.key, stored.size, checksum, stored.etag, stored.version)
+            self._places[path] = Place(path, stored.key, stored.size, checksum, stored.etag, stored.version)
+            self._digested[path] = item
 
-    def _send(self, files: list[SourceFile]) -> None:
-        """Send *files*, digesting them in the same pass."""
-        there = (sum(place.size for place in self._places.values()), len(self._places))
-        progress = Progress(self._order.model, "sent", {file.path: file.size for file in files}, there)
-        begun: set[Outgoing] = set()
+    def _send(self, files: Sequence[File]) -> None:
+        """Send *files*, of those that the bucket holds in part only what it lacks; if it does not join that, all."""
+        run = self._sender.send(map(self._outgoing, files), _sizes(files), self._finished)
+        self.bytes += run.bytes
+        if run.unjoined:
+            log.warning("The store does not make objects of parts that it has: %d are sent whole.", len(run.unjoined))
+            again = [item.file for item in run.unjoined]
+            sender = replace(self._sender, unfinished={})
+            self.bytes += sender.send(map(self._whole, again), _sizes(again), self._finished).bytes
 
-        def sendings() -> Iterator[Outgoing]:
-            for file in files:
-                item = Outgoing(self._store, file, self._key(file.path))
-                begun.add(item)
-                self._digested[file.path] = item.digesting
-                yield item
+    def _outgoing(self, file: File) -> Outgoing:
+        """Return a file on its way; one that can be read only as a whole is sent as a whole."""
+        digested = self._digested.get(file.path)
+        if digested and not file.in_order and self._store.copies_ranges:
+            delta = Delta(digested, self._key(file.path), self._earlier, self._store.checksum)
+            if delta.worthwhile:
+                return delta
+        return self._whole(file)
 
-        def send(task: tuple[Outgoing, list[int]]) -> None:
-            item, numbers = task
-            for number in numbers:
-                self._stop.check()
-                progress.add(item.digesting.file.path, item.send_part(number))
-            if item.is_complete(len(numbers)):
-                self._finish(item)
-                begun.remove(item)
+    def _whole(self, file: File) -> Outgoing:
+        return Whole(file, self._key(file.path), self._store.checksum)
 
-        try:
-            with progress.shown():
-                for_each(send, tasks(sendings(), parallel=self._store.parallel_parts), self._stop, default_streams())
-        except BaseException:
-            for item in tuple(begun):
-                item.abandon()
-            raise
-        finally:
-            self.sent = progress.done
-
-    def _finish(self, item: Outgoing) -> None:
-        refuse_changed([item.digesting.file])
-        ours = (item.digesting.file.size, item.digesting.total())
+    def _finished(self, item: Outgoing, digested: Digested, stored: Stored | None) -> None:
         # "Exists already" is also the answer to a repeated request whose first answer was lost: look at what is there.
-        stored = item.finish() or self._store.head(item.key)
-        if stored is None or (stored.checksum and (stored.size, stored.checksum) != ours):
+        stored = stored or self._store.head(item.key)
+        if stored is None or (
+            stored.checksum and (stored.size, stored.checksum) != (item.file.size, digested.checksum)
+        ):
             raise self._used(item.key)
-        self._done(item.digesting.file, stored, item.digesting.total())
-
-    def _refuse_new_files(self) -> None:
-        """Refuse a directory that got or lost files meanwhile."""
-        now = scan(self._order.directory, self._order.follow_links)
-        if now != self._found:
-            raise Failure(
-                ExitCode.CHANGED,
-                f"Directory {str(self._order.directory)!r} changed while it was uploaded. The revision was not "
-                "published: wait until the model is complete and run the same again.",
-            )
+        self._done(digested, stored)
 
     def _manifest(self) -> Manifest:
-        return Manifest.of([item.entry() for item in self._digested.values()], self._found.empty_dirs)
+        return Manifest.of([item.entry for item in self._digested.values()], list(self._source.empty_dirs))
 
     def _location(self, manifest: Manifest) -> Location:
         revision = Revision(self._order.model, manifest.digest)
         places = tuple(self._places[entry.path] for entry in manifest.files)
         return Location(revision, self._order.name, places, self._store.checksum)
 
-    def _refuse_loss(self, location: Location) -> None:
-        """Look at the bucket once more before it is said that all is there."""
-        missing, other = lost(location, listing(self._store, location))
-        if missing or other:
-            raise Failure(
-                ExitCode.INCOMPLETE,
-                f"Object {(missing + other)[0].key!r} was sent but is not listed as sent: run the same again.",
-            )
 
-    def _write_down(self, manifest: Manifest, location: Location) -> None:
-        url, model = self._order.url, self._order.model
-        _create_equal(self._store, layout.manifest_key(url, model, manifest.digest), manifest.dump())
-        key = layout.location_key(url, model, manifest.digest, self._order.name)
-        _create_equal(self._store, key, location.dump())
-
-
-def _create_equal(store: Store, key: str, data: bytes) -> None:
-    """Write *data* unless it is there already.
-
-    :raises Failure: Something else is there.
-    """
-    if store.create(key, data):
-        return
-    there = store.read(key, LARGEST)
-    if there != data:
-        raise Failure(
-            ExitCode.REFUSED,
-            f"Object {key!r} exists already with other bytes (digest {Digest.of(there or b'')}; expected "
-            f"{Digest.of(data)}) and is never overwritten: upload under another name.",
-        )
+def _sizes(files: Sequence[File]) -> dict[str, int]:
+    return {file.path: file.size for file in files}

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelberth.core.chunks import CHUNK_SIZE, Run, Span, chunk_spans, count_chunks, parts, runs
+from modelberth.core.chunks import CHUNK_SIZE, Run, Span, chunk_spans, count_chunks, runs
 
 SIZES = st.integers(0, 5 * CHUNK_SIZE)
 
@@ -48,17 +48,6 @@ def test_chunks_are_neighbours_that_cover_the_file_and_begin_anew_at_the_head(si
 )
 def test_neighbouring_chunks_are_asked_for_in_one_request(missing, longest, expected):
     assert runs(missing, longest) == expected
-
-
-@given(SIZES, SIZES, st.integers(1, 20))
-def test_parts_cover_all_chunks_once_and_only_the_last_is_small(size, head, most):
-    head = head if head < size else 0
-    spans = list(chunk_spans(size, head))
-    found = parts(size, head, CHUNK_SIZE, most)
-    assert [index for run in found for index in range(run.first, run.first + run.count)] == list(range(len(spans)))
-    sizes = [sum(span.length for span in spans[run.first : run.first + run.count]) for run in found]
-    assert all(part >= CHUNK_SIZE for part in sizes[:-1])
-    assert len(found) <= most
 
 
 def test_a_span_says_where_it_lies():

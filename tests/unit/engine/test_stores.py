@@ -9,8 +9,11 @@ import pytest
 
 from modelberth.core.layout import BucketUrl
 from modelberth.core.location import Place
-from modelberth.engine.outgoing import Outgoing, tasks
+from modelberth.core.parts import equal_parts
+from modelberth.engine.outgoing import Whole, tasks
+from modelberth.engine.pace import Pace
 from modelberth.engine.scan import scan
+from modelberth.engine.stopping import Stop
 from modelberth.engine.stores import file, gcs, s3
 from modelberth.engine.stores.file import FileStore
 
@@ -28,11 +31,12 @@ def full(*_):
 def test_a_full_disk_is_not_hidden_by_the_cleaning_up(store, tmp_path, monkeypatch):
     (tmp_path / "m").write_bytes(b"weights")
     (found,) = scan(tmp_path).files
-    item = Outgoing(store, found, "k/m")
-    item.send_part(0)
+    item = Whole(found, "k/m", store.checksum)
+    writing = item.begin(store, None)
+    item.send([0], writing, Pace(None, Stop()), lambda *_: None)
     monkeypatch.setattr(file.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        item.finish()
+        item.finish(writing, item.digested())
     item.abandon()
     assert list((tmp_path / "bucket").rglob("*")) == [tmp_path / "bucket/k"]
 
@@ -76,7 +80,7 @@ class Bytes(bytearray):
 
 def test_a_small_files_bytes_are_let_go_once_they_were_sent(s3_store):
     data = Bytes(b"small")
-    gone, writing = weakref.ref(data), s3_store.write("k", [5])
+    gone, writing = weakref.ref(data), s3_store.write("k", equal_parts(5))
     writing.send(0, memoryview(data), 0)
     assert writing.finish("c").size == 5
     del data
@@ -90,7 +94,7 @@ def test_files_are_taken_up_only_when_their_turn_comes():
     def sendings():
         for number in range(3):
             drawn.append(number)
-            yield type("Item", (), {"runs": [0]})()
+            yield type("Item", (), {"parts": [0], "file": type("File", (), {"in_order": False})})()
 
     next(tasks(sendings(), parallel=True))
     assert drawn == [0]

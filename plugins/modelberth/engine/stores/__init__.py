@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Place
+    from modelberth.core.parts import Part
     from modelberth.engine.http import Get
     from modelberth.engine.stopping import Stop
 
@@ -29,14 +30,54 @@ class Stored:
     checksum: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An object that was begun and neither finished nor abandoned.
+
+    :param id: The store's own name of it.
+    :param started: When, ISO 8601; empty where the store does not say.
+    """
+
+    key: str
+    id: str
+    started: str = ""
+
+
+class Unjoined(Exception):  # noqa: N818 - not an error: the object is then sent as a whole
+    """The store does not make the object of parts that it copied or kept: it cannot, or other bytes came out."""
+
+
+class CopiesNoParts:
+    """What writings of a store that copies no parts have in common."""
+
+    def copy(self, *_part: object) -> None:
+        """Refuse.
+
+        :raises Unjoined: Always.
+        """
+        raise Unjoined
+
+
 class Writing(Protocol):
     """One object on its way into the store. It appears when finished, whole, or never."""
 
-    def send(self, number: int, data: memoryview, checksum: int) -> None:
-        """Send part *number* (from 0) with its checksum."""
+    def send(self, number: int, data: memoryview, checksum: int) -> bool:
+        """Send part *number* (from 0) with its checksum; say whether that was needed."""
+
+    def copy(self, number: int, length: int, source: Place, start: int) -> None:
+        """Let the store bring part *number* from byte *start* on of another object.
+
+        :raises Unjoined: It does not do that, or the object is not there as it was.
+        """
 
     def finish(self, checksum: str) -> Stored | None:
-        """Let the object appear; None when another one has its key already."""
+        """Let the object appear; None when another one has its key already.
+
+        :raises Unjoined: The object has parts that were copied or kept, and did not come out as it should.
+        """
+
+    def leave(self) -> None:
+        """Let go of it, so that a later run goes on with it where the store can."""
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -65,10 +106,12 @@ class Store(Reader, Protocol):
 
     :param checksum: Which checksum of whole objects it keeps.
     :param parallel_parts: Whether the parts of one object may be sent in any order, several at once.
+    :param copies_ranges: Whether it may be able to copy a part of an object.
     """
 
     checksum: str
     parallel_parts: bool
+    copies_ranges: bool
 
     def head(self, key: str) -> Stored | None:
         """Return the object with its checksum."""
@@ -76,14 +119,20 @@ class Store(Reader, Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one already; say whether it was written."""
 
-    def write(self, key: str, sizes: Sequence[int]) -> Writing:
-        """Begin an object that must not exist yet, sent in parts of *sizes* bytes."""
+    def write(self, key: str, parts: Sequence[Part], unfinished: Unfinished | None = None) -> Writing:
+        """Begin an object that must not exist yet, or go on with an *unfinished* one."""
 
     def copy(self, source: Place, key: str) -> Stored | None:
         """Copy an object inside the bucket to a key that must not exist yet; None when the source is gone."""
 
-    def abandon_unfinished(self, prefix: str) -> int:
-        """Remove what interrupted writes under *prefix* left; return how many."""
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Yield what interrupted writes under *prefix* left."""
+
+    def sent(self, unfinished: Unfinished) -> dict[int, Stored]:
+        """Return the parts that an unfinished object has, by number (from 0)."""
+
+    def abandon(self, unfinished: Unfinished) -> None:
+        """Remove an unfinished object's parts, which cost money until then."""
 
 
 def open_reader(url: BucketUrl, stop: Stop) -> Reader:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import contextmanager
-from itertools import accumulate
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.parts import equal_parts
 from modelberth.engine.hashing import Checksum
 from modelberth.engine.http import Get
-from modelberth.engine.stores import Stored
+from modelberth.engine.stores import CopiesNoParts, Stored, Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Place
+    from modelberth.core.parts import Part
 
 _PARTIAL = ".modelberth-partial-"
 _PIECE = 8 * 1024 * 1024
@@ -30,6 +32,7 @@ class FileStore:
 
     checksum = "crc64nvme"
     parallel_parts = True
+    copies_ranges = False
 
     def __init__(self, url: BucketUrl) -> None:
         self.url = url
@@ -65,33 +68,40 @@ class FileStore:
 
     def create(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one already."""
-        writing = self.write(key, [len(data)])
+        writing = self.write(key, equal_parts(len(data)))
         with writing.abandoned_on_error():
-            writing.send(0, memoryview(data), 0)
+            writing.write(0, memoryview(data))
             return writing.finish("") is not None
 
-    def write(self, key: str, sizes: Sequence[int]) -> _FileWriting:
+    def write(self, key: str, parts: Sequence[Part], unfinished: Unfinished | None = None) -> _FileWriting:  # noqa: ARG002 - what is on a disk is soon written again
         """Begin an object that must not exist yet."""
-        return _FileWriting(self, self._root / key, sizes)
+        return _FileWriting(self, self._root / key, parts)
 
     def copy(self, source: Place, key: str) -> Stored | None:
         """Copy an object to a key that must not exist yet; None when the source is gone."""
         path = self._root / source.key
         if not path.is_file() or self.stored(path).etag != source.etag:
             return None
-        sizes = [min(_PIECE, source.size - start) for start in range(0, source.size, _PIECE)]
-        writing = self.write(key, sizes)
+        writing = self.write(key, ())
         with writing.abandoned_on_error(), path.open("rb") as stream:
-            for number, size in enumerate(sizes):
-                writing.send(number, memoryview(stream.read(size)), 0)
+            for start in range(0, source.size, _PIECE):
+                writing.write(start, memoryview(stream.read(_PIECE)))
             return writing.finish("")
 
-    def abandon_unfinished(self, prefix: str) -> int:
-        """Remove the partial files of interrupted writes."""
-        partial = list((self._root / prefix).rglob(f"{_PARTIAL}*"))
-        for path in partial:
-            path.unlink(missing_ok=True)
-        return len(partial)
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Yield the partial files of interrupted writes; which files they would have been is not known."""
+        for path in sorted((self._root / prefix).rglob(f"{_PARTIAL}*")):
+            started = datetime.fromtimestamp(path.stat().st_ctime, UTC).isoformat(timespec="seconds")
+            yield Unfinished(str(path.relative_to(self._root)), path.name, started)
+
+    def sent(self, unfinished: Unfinished) -> dict[int, Stored]:
+        """Return what a partial file has as one part."""
+        path = self._root / unfinished.key
+        return {0: self.stored(path)} if path.is_file() else {}
+
+    def abandon(self, unfinished: Unfinished) -> None:
+        """Remove a partial file."""
+        (self._root / unfinished.key).unlink(missing_ok=True)
 
     def sign(self, place: Place) -> Get:
         """Return the file's URL."""
@@ -105,22 +115,27 @@ class FileStore:
         return Stored(str(path.relative_to(self._root)), status.st_size, etag)
 
 
-class _FileWriting:
+class _FileWriting(CopiesNoParts):
     """A partial file beside the final one's place."""
 
-    def __init__(self, store: FileStore, path: Path, sizes: Sequence[int]) -> None:
+    def __init__(self, store: FileStore, path: Path, parts: Sequence[Part]) -> None:
         self._store = store
         self._path = path
-        self._offsets = list(accumulate(sizes, initial=0))
+        self._parts = parts
         self._partial = path.with_name(f"{_PARTIAL}{secrets.token_hex(8)}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
-    def send(self, number: int, data: memoryview, checksum: int) -> None:  # noqa: ARG002 - the file is summed as a whole
+    def send(self, number: int, data: memoryview, checksum: int) -> bool:  # noqa: ARG002 - the file is summed as a whole
         """Write part *number*."""
+        self.write(self._parts[number].span.start, data)
+        return True
+
+    def write(self, start: int, data: memoryview) -> None:
+        """Write *data* from byte *start* on."""
         written = 0
         while written < len(data):
-            written += os.pwrite(self._descriptor, data[written:], self._offsets[number] + written)
+            written += os.pwrite(self._descriptor, data[written:], start + written)
 
     def finish(self, checksum: str) -> Stored | None:
         """Let the file appear, if it has *checksum* (empty: not asked for)."""
@@ -137,6 +152,10 @@ class _FileWriting:
             self.abandon()
         stored = self._store.stored(self._path)
         return Stored(stored.key, stored.size, stored.etag, checksum=checksum or _checksum(self._path))
+
+    def leave(self) -> None:
+        """Remove the partial file: nothing goes on with it."""
+        self.abandon()
 
     def abandon(self) -> None:
         """Remove the partial file; a second time does nothing."""

@@ -26,13 +26,14 @@ from requests.exceptions import RequestException
 
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.engine.http import Get
-from modelberth.engine.stores import Stored
+from modelberth.engine.stores import CopiesNoParts, Stored, Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Place
+    from modelberth.core.parts import Part
 
 _STEP = 8 * 1024 * 1024
 _TIMEOUT = (10, 60)
@@ -43,6 +44,7 @@ class GcsStore:
 
     checksum = "crc32c"
     parallel_parts = False
+    copies_ranges = False
 
     def __init__(self, url: BucketUrl) -> None:
         self.url = url
@@ -91,7 +93,7 @@ class GcsStore:
                 return False
         return True
 
-    def write(self, key: str, sizes: Sequence[int]) -> _Resumable:  # noqa: ARG002 - the protocol's other stores need it
+    def write(self, key: str, parts: Sequence[Part], unfinished: Unfinished | None = None) -> _Resumable:  # noqa: ARG002 - the other stores need them
         """Begin an object that must not exist yet."""
         return _Resumable(self, self._bucket.blob(key))
 
@@ -110,9 +112,16 @@ class GcsStore:
                 return None
         return self.head(key)
 
-    def abandon_unfinished(self, prefix: str) -> int:  # noqa: ARG002 - sessions end by themselves and cost nothing
-        """Return 0: a resumable upload that was not finished leaves nothing that is billed."""
-        return 0
+    def unfinished(self, prefix: str) -> Iterator[Unfinished]:  # noqa: ARG002 - none can be asked for
+        """Yield nothing: only who began a resumable upload knows its URL. It ends by itself and costs nothing."""
+        return iter(())
+
+    def sent(self, unfinished: Unfinished) -> dict[int, Stored]:  # noqa: ARG002 - there is none
+        """Return nothing."""
+        return {}
+
+    def abandon(self, unfinished: Unfinished) -> None:
+        """Do nothing: there is nothing."""
 
     def sign(self, place: Place) -> Get:
         """Return an authorised request for one generation of an object."""
@@ -158,7 +167,7 @@ class GcsStore:
             ) from error
 
 
-class _Resumable:
+class _Resumable(CopiesNoParts):
     """One object in one resumable upload."""
 
     def __init__(self, store: GcsStore, blob: Any) -> None:
@@ -169,10 +178,11 @@ class _Resumable:
             "wb", chunk_size=_STEP, if_generation_match=0, checksum="crc32c", timeout=_TIMEOUT, ignore_flush=True
         )
 
-    def send(self, number: int, data: memoryview, checksum: int) -> None:  # noqa: ARG002 - in order, one stream
+    def send(self, number: int, data: memoryview, checksum: int) -> bool:  # noqa: ARG002 - in order, one stream
         """Send the next part."""
         with self._store.translated(self._blob.name), self._exists():
             self._stream.write(data)
+        return True
 
     def finish(self, checksum: str) -> Stored | None:
         """Let the object appear, unless there is one already."""
@@ -197,6 +207,10 @@ class _Resumable:
             raise Failure(
                 ExitCode.REFUSED, f"Object {self._store.name(self._blob.name)} exists already and is never overwritten."
             ) from error
+
+    def leave(self) -> None:
+        """End the session: who goes on would need its URL, which nobody keeps."""
+        self.abandon()
 
     def abandon(self) -> None:
         """End the session. A stream that is merely forgotten would be closed, and what was sent so far appear."""

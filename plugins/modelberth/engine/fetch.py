@@ -1,0 +1,85 @@
+"""What a fetch list names: files at web servers and in buckets, all looked at before the first byte is taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.fetchlist import FetchList, object_of
+from modelberth.core.location import Place
+from modelberth.core.manifest import LARGEST
+from modelberth.engine.origins import Bucket, Web
+from modelberth.engine.remote import RemoteFile
+from modelberth.engine.stores import open_reader
+from modelberth.engine.transport import Transport
+from modelberth.engine.workers import default_streams, for_each
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from modelberth.core.fetchlist import Wanted
+    from modelberth.core.layout import BucketUrl
+    from modelberth.engine.stopping import Stop
+    from modelberth.engine.stores import Reader
+
+
+class FetchedSource:
+    """A model that a fetch list names."""
+
+    def __init__(self, path: Path, stop: Stop) -> None:
+        self.name = str(path)
+        with path.open("rb") as stream:
+            wanted = FetchList.parse(stream.read(LARGEST + 1))
+        self._transport = Transport(stop)
+        self._readers: dict[BucketUrl, Reader] = {}
+        self._stop = stop
+        self.files: Sequence[RemoteFile] = self._looked_at(wanted.files)
+        self.empty_dirs: Sequence[str] = wanted.empty_dirs
+
+    def _looked_at(self, wanted: Sequence[Wanted]) -> list[RemoteFile]:
+        """Look at all files; name all that cannot be had.
+
+        :raises Failure: Some cannot.
+        """
+        for item in wanted:
+            if item.url.startswith(("s3:", "gs:")) and (bucket := object_of(item.url)[0]) not in self._readers:
+                self._readers[bucket] = open_reader(bucket, self._stop)
+        found: dict[str, RemoteFile] = {}
+        failures: list[Failure] = []
+
+        def look(item: Wanted) -> None:
+            try:
+                found[item.path] = self._look(item)
+            except Failure as failure:
+                if failure.code is ExitCode.INTERRUPTED:
+                    raise
+                failures.append(failure)
+
+        for_each(look, wanted, self._stop, default_streams())
+        if failures:
+            worst = min(failures, key=lambda failure: failure.code.worth_retrying)
+            raise Failure(worst.code, *worst.problems, *(str(other) for other in failures if other is not worst))
+        return [found[item.path] for item in wanted]
+
+    def _look(self, item: Wanted) -> RemoteFile:
+        origin = self._origin(item)
+        ranges = origin.look(item)
+        return RemoteFile(
+            item.path,
+            item.size,
+            origin,
+            self._transport,
+            sha256=item.sha256,
+            executable=item.executable,
+            ranges=ranges,
+        )
+
+    def _origin(self, item: Wanted) -> Web | Bucket:
+        if not item.url.startswith(("s3:", "gs:")):
+            return Web(item, self._transport)
+        bucket, key = object_of(item.url)
+        return Bucket(self._readers[bucket], Place(item.path, key, item.size, "", "", item.version), self._transport)
+
+    def refuse_changed(self) -> None:
+        """Do nothing: each request was for what was seen first."""
