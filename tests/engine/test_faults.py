@@ -274,7 +274,7 @@ def test_whatever_the_manifest_does_not_name_is_found(s3, model, modelberth, cla
     for path in (files, *files.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     change(files)
-    for command in ("verify", "check"):
+    for command in ("check", "verify"):
         ran = modelberth(command, claim, "--revision", revision)
         assert ran.code == 20
         assert problem in ran.problem

@@ -34,9 +34,13 @@ def on_record(root: Path, revision: Revision, snapshot: Snapshot) -> str | None:
     """Return what the claim has on record against *snapshot*, as a whole sentence; None for nothing.
 
     A record that cannot be read counts: nobody writes one for a snapshot that is well.
+
+    :raises OSError: The file system does not answer.
     """
     path = root / layout.damage_path(revision.model, snapshot)
-    if not os.path.lexists(path):
+    try:
+        path.lstat()  # not os.path.lexists: to it, a file system that does not answer has nothing
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         with os.fdopen(filesystem.open_regular(path), "rb") as stream:

@@ -2,6 +2,7 @@
 
 ::
 
+    .modelberth/staging/<model>/<64 hex>/manifest.json
     .modelberth/staging/<model>/<64 hex>/journal/<attempt>
     .modelberth/staging/<model>/<64 hex>/snapshot/files/...     manifest.json and READY.json come last
 
@@ -88,6 +89,8 @@ class Staging:
         for directory in (hidden, *above, self.path / layout.JOURNAL, self.path / layout.SNAPSHOT):
             claim.own_directory(directory)
         self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not (manifest := self.path / layout.MANIFEST).exists():
+            filesystem.write_durably(manifest, self.manifest.dump())  # tells `list` how much there will be
         needed = {self.files, *(self.files / path for path in self.manifest.empty_dirs)}
         for path in (*(entry.path for entry in self.manifest.files), *self.manifest.empty_dirs):
             needed.update(self.files / parent for parent in parents(path))
