@@ -83,6 +83,40 @@ class BucketUrl:
         return "/".join((self.prefix, *parts) if self.prefix else parts)
 
 
+def key_prefix(url: BucketUrl, prefix: BucketUrl) -> str:
+    """Return what the keys under *prefix* begin with in the bucket of *url*: a directory's, with its slash.
+
+    | url | prefix | answer |
+    |---|---|---|
+    | s3://b/models | s3://b/raw/minilm | raw/minilm/ |
+    | s3://b/models | s3://b | the empty one: everything |
+    | file:///d | file:///d/raw | raw/ |
+    | s3://b/models | s3://c/raw, gs://b/raw | refused: another bucket |
+
+    :raises Failure: It lies in another bucket.
+    """
+    if (url.scheme, url.bucket) == (prefix.scheme, prefix.bucket):
+        return f"{prefix.prefix}/" if prefix.prefix else ""
+    if url.scheme == prefix.scheme == "file" and prefix.bucket.startswith(f"{url.bucket}/"):
+        return prefix.bucket.removeprefix(f"{url.bucket}/") + "/"
+    raise Failure(
+        ExitCode.REFUSED,
+        f"Prefix {str(prefix)!r} lies in another bucket than {str(url)!r}: a revision's objects lie in one bucket. "
+        "Give a prefix of the same bucket, or upload the model.",
+    )
+
+
+def adopted_prefix(url: BucketUrl, text: str) -> str:
+    """Return what keys begin with that *text* allows: the URL of a prefix in the bucket of *url*, or its keys' own.
+
+    :raises Failure: It lies in another bucket, or allows everything.
+    """
+    prefix = key_prefix(url, BucketUrl.parse(text)) if "://" in text else f"{text.strip('/')}/"
+    if prefix in ("", "/"):
+        raise Failure(ExitCode.REFUSED, f"Prefix {text!r} would allow every key of the bucket: name a directory in it.")
+    return prefix
+
+
 def upload_name(text: str) -> str:
     """Return *text* if it can name an upload.
 

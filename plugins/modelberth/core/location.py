@@ -95,15 +95,21 @@ class Location:
         return cls(revision, document["upload"], places, document["checksum"], document["owned"])
 
 
-def disagreements(location: Location, revision: Revision, manifest: Manifest, allowed: Iterable[str]) -> list[str]:
+def disagreements(
+    location: Location, revision: Revision, manifest: Manifest, allowed: Iterable[str], adopted: Iterable[str] = ()
+) -> list[str]:
     """Return what in *location* does not fit the revision, its manifest, or the prefixes that keys may have.
 
     | location | answer |
     |---|---|
     | names another revision | that |
     | does not list exactly the manifest's files, each with its size | each file |
-    | a key lies under none of the *allowed* prefixes, or is refused as a path would be | each key |
+    | a key lies under none of the *allowed* and *adopted* prefixes, or is refused as a path would be | each key |
+    | a key lies under none of the *allowed* ones, and the location claims to own it | each key |
     | anything else | none |
+
+    :param allowed: Where the model's own data is.
+    :param adopted: Where objects may be that were there before.
     """
     problems = []
     if location.revision != revision:
@@ -114,9 +120,9 @@ def disagreements(location: Location, revision: Revision, manifest: Manifest, al
         problems.append("It lists a path twice.")
     for path, _ in sorted(sizes.items() ^ listed.items()):
         problems.append(f"File {path!r}: {listed.get(path)} bytes listed; expected {sizes.get(path)}.")
-    prefixes = tuple(allowed)
+    prefixes = tuple(allowed) if location.owned else (*allowed, *adopted)
     problems += [
-        f"Key {place.key!r} lies under none of {prefixes}."
+        f"Key {place.key!r} lies under none of {prefixes}. {_ADVICE[location.owned]}"
         for place in location.files
         if not place.key.startswith(prefixes)
     ]
@@ -125,6 +131,11 @@ def disagreements(location: Location, revision: Revision, manifest: Manifest, al
     ]
     return list(dict.fromkeys(problems))
 
+
+_ADVICE = {
+    True: "An upload writes nowhere else: find out who else writes to the bucket.",
+    False: "It was adopted: if that is meant, allow its prefix with --adopted.",
+}
 
 Listed = tuple[int, str, str, str]
 """What a listing says of an object: size, etag, version, checksum; empty where it does not say."""
@@ -142,6 +153,20 @@ def lost(location: Location, listed: Mapping[str, Listed]) -> tuple[list[Place],
     missing = [place for place in location.files if place.key not in listed]
     other = [place for place in location.files if place.key in listed and _differs(place, listed[place.key])]
     return missing, other
+
+
+def adopted_as(location: Location, listed: Mapping[str, Listed]) -> bool:
+    """Say whether *location* is an adoption of exactly the objects *listed*, as they are.
+
+    | location | answer |
+    |---|---|
+    | owned | no |
+    | of more, fewer or other keys | no |
+    | of an object that has another size, etag, version or checksum now | no |
+    | anything else | yes |
+    """
+    same = {place.key for place in location.files} == listed.keys()
+    return not location.owned and same and lost(location, listed) == ([], [])
 
 
 def _differs(place: Place, listed: Listed) -> bool:

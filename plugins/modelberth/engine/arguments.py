@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     program = argparse.ArgumentParser(prog="modelberth", description=_DESCRIPTION)
     commands = program.add_subparsers(dest="command", required=True)
     _manifest(commands.add_parser("manifest", help="print a directory's manifest"))
-    _upload(commands.add_parser("upload", help="bring a directory into a bucket"))
+    _upload(commands.add_parser("upload", help="bring a directory, or what a fetch list names, into a bucket"))
+    _adopt(commands.add_parser("adopt", help="make a revision of objects that are in a bucket already"))
+    _unfinished(commands.add_parser("unfinished", help="list or abort what interrupted uploads left in a bucket"))
     _sync(commands.add_parser("sync", help="bring a revision onto a claim"))
     _verify(commands.add_parser("verify", help="read every byte of a snapshot again"))
     _check(commands.add_parser("check", help="look whether a snapshot is as the last verify left it"))
@@ -52,6 +54,21 @@ def _upload(command: argparse.ArgumentParser) -> None:
     _add_bandwidth_limit(command)
 
 
+def _adopt(command: argparse.ArgumentParser) -> None:
+    command.add_argument("prefix", metavar="PREFIX_URL", help="where the objects are, in the bucket of BUCKET_URL")
+    _add_bucket(command)
+    command.add_argument("--model", metavar="NAME", required=True)
+    command.add_argument("--upload", metavar="ID", help="the adoption's name")
+    _add_concurrency(command, "requests at once, each takes 8 MiB")
+    _add_bandwidth_limit(command)
+
+
+def _unfinished(command: argparse.ArgumentParser) -> None:
+    _add_bucket(command)
+    command.add_argument("--model", metavar="NAME", help="only of this model")
+    command.add_argument("--abort", metavar="UPLOAD", help="abort what this upload left; end the upload first")
+
+
 def _sync(command: argparse.ArgumentParser) -> None:
     _add_bucket(command)
     _add_claim(command)
@@ -60,6 +77,9 @@ def _sync(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--hard-links", action="store_true", help="let files be hard links to equal ones of undamaged snapshots"
+    )
+    command.add_argument(
+        "--adopted", metavar="PREFIX", action="append", default=[], help="where adopted objects may be in the bucket"
     )
     _add_concurrency(command, "requests at once, each takes 8 MiB")
     _add_bandwidth_limit(command)

@@ -37,16 +37,17 @@ def read_manifest(store: Reader, revision: Revision) -> Manifest:
     return Manifest.parse(data)
 
 
-def find_location(store: Reader, revision: Revision, manifest: Manifest) -> Location:
+def find_location(store: Reader, revision: Revision, manifest: Manifest, adopted: tuple[str, ...] = ()) -> Location:
     """Return a location all of whose objects are there as they were uploaded.
 
+    :param adopted: Prefixes of keys that are allowed beside the model's data, when they are not owned.
     :raises Failure: There is none: what is missing or other than uploaded is named.
     """
     found: list[Failure] = []
     for key in _location_keys(store, revision):
         try:
             location = Location.parse(store.read(key, LARGEST) or b"")
-            refuse_disagreement(store, location, revision, manifest)
+            refuse_disagreement(store, location, revision, manifest, adopted)
             _refuse_loss(store, location)
         except Failure as failure:
             found.append(failure)
@@ -67,13 +68,15 @@ def _location_keys(store: Reader, revision: Revision) -> list[str]:
     return sorted((item.key for item in store.list(prefix)), reverse=True)
 
 
-def refuse_disagreement(store: Reader, location: Location, revision: Revision, manifest: Manifest) -> None:
+def refuse_disagreement(
+    store: Reader, location: Location, revision: Revision, manifest: Manifest, adopted: tuple[str, ...] = ()
+) -> None:
     """Refuse a location that does not fit its revision, or leads out of the model's data.
 
     :raises Failure: All that does not fit.
     """
     allowed = (layout.data_prefix(store.url, revision.model),)
-    if problems := disagreements(location, revision, manifest, allowed):
+    if problems := disagreements(location, revision, manifest, allowed, adopted):
         name = f"Location {location.upload!r} of {revision} was refused: "
         raise Failure(ExitCode.REFUSED, *(name + problem for problem in problems))
 
@@ -102,7 +105,4 @@ def _refuse_loss(store: Reader, location: Location) -> None:
 def listing(store: Reader, location: Location) -> dict[str, Listed]:
     """Return what the store lists of the location's objects, and of their neighbours."""
     above = commonprefix([place.key for place in location.files]).rpartition("/")[0]
-    return {
-        item.key: (item.size, item.etag, item.version, item.checksum)
-        for item in store.list(f"{above}/" if above else "")
-    }
+    return {item.key: item.listed for item in store.list(f"{above}/" if above else "")}

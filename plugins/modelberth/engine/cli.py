@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.layout import BucketUrl, upload_name
+from modelberth.core.layout import BucketUrl, adopted_prefix, upload_name
 from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
 from modelberth.engine.arguments import bandwidth_limit, concurrency, parser, snapshot, value
 from modelberth.engine.report import Result, ended
@@ -62,12 +62,32 @@ def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.upload import Order, new_name, upload
 
     url, name = BucketUrl.parse(arguments.bucket), upload_name(arguments.upload or new_name())
-    if not MODEL_NAME.fullmatch(arguments.model):
-        raise Failure(
-            ExitCode.REFUSED, f"Not a model name: {arguments.model!r}; expected a DNS label of a-z, 0-9 and '-'."
-        )
     links, streams, limit = arguments.follow_links, concurrency(arguments), bandwidth_limit(arguments)
-    return upload(Order(arguments.source, url, arguments.model, name, links, streams, limit), stop)
+    return upload(Order(arguments.source, url, _model(arguments), name, links, streams, limit), stop)
+
+
+def _adopt(arguments: argparse.Namespace, stop: Stop) -> Result:
+    from modelberth.engine.adopt import Order, adopt
+    from modelberth.engine.upload import new_name
+
+    prefix, url = BucketUrl.parse(arguments.prefix), BucketUrl.parse(arguments.bucket)
+    name, streams, limit = arguments.upload or new_name(), concurrency(arguments), bandwidth_limit(arguments)
+    return adopt(Order(prefix, url, _model(arguments), upload_name(name), streams, limit), stop)
+
+
+def _unfinished(arguments: argparse.Namespace, stop: Stop) -> Result:
+    from modelberth.engine.unfinished import Order, unfinished
+
+    model = _model(arguments) if arguments.model else None
+    abort = upload_name(arguments.abort) if arguments.abort else None
+    return unfinished(Order(BucketUrl.parse(arguments.bucket), model, abort), stop)
+
+
+def _model(arguments: argparse.Namespace) -> str:
+    name: str = arguments.model
+    if not MODEL_NAME.fullmatch(name):
+        raise Failure(ExitCode.REFUSED, f"Not a model name: {name!r}; expected a DNS label of a-z, 0-9 and '-'.")
+    return name
 
 
 def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
@@ -80,6 +100,7 @@ def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
         streams=concurrency(arguments),
         rate=bandwidth_limit(arguments),
         hard_links=arguments.hard_links,
+        adopted=tuple(adopted_prefix(url, text) for text in arguments.adopted),
     )
     return sync(order, stop)
 
@@ -117,6 +138,8 @@ def _list(arguments: argparse.Namespace, _stop: Stop) -> Result:
 _COMMANDS: dict[str, Command] = {
     "manifest": _manifest,
     "upload": _upload,
+    "adopt": _adopt,
+    "unfinished": _unfinished,
     "sync": _sync,
     "verify": _verify,
     "check": _check,

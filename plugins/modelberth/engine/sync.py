@@ -41,6 +41,7 @@ class Order:
     :param streams: How many requests at once, 0 for as many as suit this machine.
     :param rate: Bytes a second at most, None for no limit.
     :param hard_links: Whether whole files may become hard links to those of other snapshots.
+    :param adopted: Prefixes of keys where adopted objects may be.
     """
 
     url: BucketUrl
@@ -50,6 +51,7 @@ class Order:
     streams: int = 0
     rate: int | None = None
     hard_links: bool = False
+    adopted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, 
 def _staged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Moved]:
     store = open_reader(order.url, stop)
     manifest = read_manifest(store, order.revision)
-    location = find_location(store, order.revision, manifest)
+    location = find_location(store, order.revision, manifest, order.adopted)
     hidden = root / layout.HIDDEN
     with filesystem.told(f"stage {order.revision} in {str(root)!r}"):
         for directory in (hidden, hidden / "lock"):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from modelberth.core.layout import BucketUrl
-    from modelberth.core.location import Place
+    from modelberth.core.location import Listed, Place
     from modelberth.core.parts import Part
     from modelberth.engine.http import Get
     from modelberth.engine.stopping import Stop
@@ -28,6 +28,11 @@ class Stored:
     etag: str = ""
     version: str = ""
     checksum: str = ""
+
+    @property
+    def listed(self) -> Listed:
+        """What is compared with a location."""
+        return (self.size, self.etag, self.version, self.checksum)
 
 
 @dataclass(frozen=True, slots=True)
