@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +53,10 @@ class Buffers(threading.local):
     """A chunk's worth of memory for each thread."""
 
     def __init__(self) -> None:
-        self.chunk = memoryview(bytearray(CHUNK_SIZE))
+        pages = mmap.mmap(-1, CHUNK_SIZE)
+        with suppress(OSError):  # not every kernel has them
+            pages.madvise(mmap.MADV_HUGEPAGE)  # 4 entries of the processor's table instead of 2,048 for each copy
+        self.chunk = memoryview(pages)
 
 
 def mismatches(

@@ -70,6 +70,7 @@ class Staging:
         self._inodes: dict[int, int] = {}
         self._broken = False
         self._directory = -1
+        self._in_memory = False
         self._open: dict[int, int] = {}
         self._opening = [threading.Lock() for _ in range(64)]
         self._shared: frozenset[int] = frozenset()
@@ -89,6 +90,8 @@ class Staging:
         for directory in (hidden, *above, self.path / layout.JOURNAL, self.path / layout.SNAPSHOT):
             claim.own_directory(directory)
         self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # There pages are no place on a disk: reserved ones only cost the time of a second round over them.
+        self._in_memory = filesystem.file_system_of(self.path) in ("tmpfs", "ramfs")
         if not (manifest := self.path / layout.MANIFEST).exists():
             filesystem.write_durably(manifest, self.manifest.dump())  # tells `list` how much there will be
         needed = {self.files, *(self.files / path for path in self.manifest.empty_dirs)}
@@ -223,11 +226,17 @@ class Staging:
         if status.st_nlink > 1 or self._inodes.setdefault(number, status.st_ino) != status.st_ino:
             os.close(descriptor)
             raise self._meddled(f"File {entry.path!r} was replaced while it was filled.")
-        if status.st_size != entry.size and number in self._shared:
-            os.ftruncate(descriptor, entry.size)
-        elif status.st_size != entry.size:
-            filesystem.allocate(descriptor, entry.size)
+        if status.st_size != entry.size:
+            self._give_size(descriptor, number)
         return descriptor
+
+    def _give_size(self, descriptor: int, number: int) -> None:
+        """Give a file its final size, with blocks where a shortage should show before they are written."""
+        entry = self.manifest.files[number]
+        if self._in_memory or number in self._shared or len(entry.chunks) == 1:
+            os.ftruncate(descriptor, entry.size)
+        else:
+            filesystem.allocate(descriptor, entry.size)
 
     def _meddled(self, *problems: object) -> Failure:
         advice = f"Remove {str(self.path)!r}, which somebody else wrote into."
