@@ -1,4 +1,4 @@
-"""The Debian packages that the local cluster needs: installed when missing, and only by ``up``."""
+"""The Debian packages that the local environment needs: installed when missing, and only by ``up``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ NEEDED = {
     "conntrack": "kube-proxy forgets connections to pods that are gone",
     "debootstrap": "the base of the images",
     "buildah": "builds the images",
+    "e2fsprogs": "the tests' volumes of ext2 and ext4",
+    "xfsprogs": "those of xfs, whose files share blocks",
+    "btrfs-progs": "those of btrfs, with quotas",
+    "fuse3": "those on a network, by SeaweedFS",
 }
 """Package to what needs it."""
 

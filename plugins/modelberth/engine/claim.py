@@ -61,11 +61,14 @@ def snapshots(directory: Path) -> Iterator[Snapshot]:
 
     :raises Failure: It is no directory of its own.
     """
-    if os.path.lexists(directory):
-        refuse_other_than_directory(directory)
-        for path in directory.iterdir():
-            with suppress(ValueError):
-                yield Snapshot.parse(path.name)
+    try:
+        directory.lstat()  # not os.path.lexists: to it, a file system that does not answer has nothing
+    except FileNotFoundError:
+        return
+    refuse_other_than_directory(directory)
+    for path in directory.iterdir():
+        with suppress(ValueError):
+            yield Snapshot.parse(path.name)
 
 
 def models(root: Path) -> list[str]:

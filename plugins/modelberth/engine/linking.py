@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,8 @@ def sharing(root: Path, published: Published, linked: frozenset[int]) -> frozens
 
 def _state(whole: Whole) -> tuple[int, ...]:
     """Return what changes with the file; nothing when its mode is not the one that it must have in every snapshot."""
-    status = whole.path.lstat()
-    if stat.S_IMODE(status.st_mode) != mode_of(whole.entry):
-        return ()
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = whole.path.lstat()
+        if stat.S_IMODE(status.st_mode) == mode_of(whole.entry):
+            return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return ()
