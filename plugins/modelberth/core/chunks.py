@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CHUNK_SIZE = 8 * 1024 * 1024
+_LONGEST_RUN = 8
+"""64 MiB: what a server spends on finding an object is then little beside its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +89,16 @@ def runs(missing: Sequence[int], longest: int) -> list[Run]:
         else:
             found.append(Run(index, 1))
     return found
+
+
+def run_length(chunks: int, streams: int) -> int:
+    """Return how many chunks a request brings at most: few requests, but enough to keep all *streams* busy to the end.
+
+    | chunks | streams | answer |
+    |---|---|---|
+    | 1 | 8 | 1 |
+    | 31 | 8 | 1 |
+    | 64 | 8 | 4 |
+    | 128 and more | 8 | 8 |
+    """
+    return max(1, min(_LONGEST_RUN, chunks // (2 * streams)))

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelberth.core.choices import PROBE, From, Pace, take_from
-from modelberth.core.chunks import CHUNK_SIZE, Run, runs
+from modelberth.core.chunks import CHUNK_SIZE, Run, run_length, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from modelberth.engine.reuse import Missing
-
-CHUNKS_PER_GET = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,9 @@ class Dealing:
     def __init__(self, missing: Missing, holds: Callable[[int, int], bool], streams: int) -> None:
         chunks = [(number, index) for number, indexes in missing.items() for index in indexes]
         self._held = deque(chunk for chunk in chunks if holds(*chunk))
-        self.to_fetch = deque(_fetches(chunk for chunk in chunks if not holds(*chunk)))
+        wanted = [chunk for chunk in chunks if not holds(*chunk)]
+        self._longest = run_length(len(wanted), streams)
+        self.to_fetch = deque(self._fetches(wanted))
         self._streams = streams
         self._asked = 0
         self._moved = dict.fromkeys((From.CLAIM, From.BUCKET), 0)
@@ -72,7 +72,7 @@ class Dealing:
                 self._fetch(len(self._held))
 
     def _fetch(self, count: int) -> None:
-        self.to_fetch.extend(_fetches(self._held.popleft() for _ in range(count)))
+        self.to_fetch.extend(self._fetches(self._held.popleft() for _ in range(count)))
 
     def _pace(self, side: From) -> Pace:
         with self._lock:
@@ -85,12 +85,11 @@ class Dealing:
             self._moved[side] += count
             self._seconds[side] += seconds
 
-
-def _fetches(chunks: Iterable[tuple[int, int]]) -> Iterator[Task]:
-    """Yield the requests that bring *chunks*, which are in order."""
-    of_files: dict[int, list[int]] = {}
-    for number, index in chunks:
-        of_files.setdefault(number, []).append(index)
-    for number, indexes in of_files.items():
-        for run in runs(indexes, CHUNKS_PER_GET):
-            yield Task(number, run, From.BUCKET)
+    def _fetches(self, chunks: Iterable[tuple[int, int]]) -> Iterator[Task]:
+        """Yield the requests that bring *chunks*, which are in order."""
+        of_files: dict[int, list[int]] = {}
+        for number, index in chunks:
+            of_files.setdefault(number, []).append(index)
+        for number, indexes in of_files.items():
+            for run in runs(indexes, self._longest):
+                yield Task(number, run, From.BUCKET)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelberth.core.chunks import CHUNK_SIZE, Run, Span, chunk_spans, count_chunks, runs
+from modelberth.core.chunks import CHUNK_SIZE, Run, Span, chunk_spans, count_chunks, run_length, runs
 
 SIZES = st.integers(0, 5 * CHUNK_SIZE)
 
@@ -52,3 +52,11 @@ def test_neighbouring_chunks_are_asked_for_in_one_request(missing, longest, expe
 
 def test_a_span_says_where_it_lies():
     assert str(Span(8, 4)) == "bytes 8-12"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "streams", "length"),
+    [(0, 8, 1), (1, 8, 1), (31, 8, 1), (32, 8, 2), (64, 8, 4), (128, 8, 8), (9999, 8, 8), (128, 64, 1), (8, 1, 4)],
+)
+def test_a_request_brings_many_chunks_only_if_all_streams_stay_busy(chunks, streams, length):
+    assert run_length(chunks, streams) == length
