@@ -52,3 +52,25 @@ def test_a_long_result_is_cut_to_what_kubelet_keeps(result):
     assert len(data) <= report.LONGEST_MESSAGE
     assert json.loads(data)["exit_code"] == 20
     assert json.loads(data)["truncated"] is True
+
+
+def test_ten_thousand_problems_flood_neither_the_log_nor_the_message(capsys, tmp_path, monkeypatch, caplog):
+    def fail():
+        raise Failure(ExitCode.MISMATCH, *(f"File 'shard-{n}' is missing. " + "x" * 500 for n in range(10_000)))
+
+    _, line, message = run(fail, capsys, tmp_path, monkeypatch)
+    assert line["problem_count"] == message["problem_count"] == 10_000
+    assert len(line["problems"]) == 5
+    assert len(json.dumps(message)) <= report.LONGEST_MESSAGE
+    assert len(caplog.records) == 1001
+    assert caplog.records[-1].getMessage() == "And 9000 problems more."
+
+
+def test_what_a_failure_knows_besides_is_in_the_result(capsys, tmp_path, monkeypatch):
+    def fail():
+        failure = Failure(ExitCode.MISMATCH, "It is bad.")
+        failure.facts = {"recorded": True}
+        raise failure
+
+    _, line, _ = run(fail, capsys, tmp_path, monkeypatch)
+    assert (line["recorded"], line["problem_count"]) == (True, 1)
