@@ -49,9 +49,16 @@ test: install ## Everything, on the real environment
 test-unit: install ## What needs no cluster and no server: seconds
 	$(BIN)/pytest --numprocesses=2 tests/unit tests/dags
 
-bench: install ## How fast the engine is, beside its peers (docs/benchmarks.md)
-	uv pip install --quiet --python $(BIN)/python -r tests/bench/requirements.txt
-	$(BIN)/python tests/bench/bench_sync.py
+PEERS := .local/bench/peers
+
+bench: install $(PEERS)/.installed ## How fast the engine is, beside its peers (docs/benchmarks.md): FIGURES="P1 P3"
+	$(BIN)/python tests/bench $(FIGURES)
+
+# An environment of their own: what the peers require shall not disturb the project's pins.
+$(PEERS)/.installed: tests/bench/requirements.txt | install
+	@export PATH="$$PATH:$(CURDIR)/.venv/bin"; uv venv --quiet --clear --python $(BIN)/python $(PEERS); \
+	uv pip install --quiet --python $(PEERS)/bin/python -r $<
+	@touch $@
 
 lint: install ## Style, types and layers
 	$(BIN)/ruff check
