@@ -160,8 +160,8 @@ def test_a_network_that_goes_away_in_the_middle_keeps_what_arrived(
 ):
     real, kept = Staging.write, []
 
-    def write(self, number, index, data):
-        real(self, number, index, data)
+    def write(self, number, index, data, *more):
+        real(self, number, index, data, *more)
         kept.append(len(data))
         if sum(kept) > CHUNK:
             toxic.enable(False)
