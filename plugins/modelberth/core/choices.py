@@ -102,15 +102,15 @@ _WORTH = 10
 def take_from(claim: Pace, bucket: Pace, asked: int, left: int) -> From:
     """Decide where the next chunks come from that the claim holds: bytes of the bucket cost money and load others.
 
-    :param asked: Bytes asked of the bucket so far, whether they came or not.
+    :param asked: Bytes that come from the bucket anyway, or for a probe, whether they came yet or not.
     :param left: Bytes that the claim holds and that are not taken yet.
 
     | the claim's rate | the bucket's rate | left | answer |
     |---|---|---|---|
     | not known yet, or fast | any | any | claim |
-    | slow | not known, nobody asked enough | under 10 probes | claim |
-    | slow | not known, nobody asked enough | 10 probes or more | probe: ask the bucket for some |
-    | slow | not known, but asked enough | any | claim |
+    | slow | not known, nothing asked for that tells | under 10 probes | claim |
+    | slow | not known, nothing asked for that tells | 10 probes or more | probe: ask the bucket for some |
+    | slow | not known yet, but soon | any | claim |
     | slow | less than 1.5 times the claim's | any | claim |
     | slow | at least 1.5 times the claim's | any | bucket |
     """

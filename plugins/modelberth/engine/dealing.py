@@ -16,7 +16,7 @@ from modelberth.core.choices import PROBE, From, Pace, take_from
 from modelberth.core.chunks import CHUNK_SIZE, Run, run_length, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from modelberth.engine.reuse import Missing
 
@@ -40,24 +40,21 @@ class Dealing:
     def __init__(self, missing: Missing, holds: Callable[[int, int], bool], streams: int) -> None:
         chunks = [(number, index) for number, indexes in missing.items() for index in indexes]
         self._held = deque(chunk for chunk in chunks if holds(*chunk))
-        wanted = [chunk for chunk in chunks if not holds(*chunk)]
-        self._longest = run_length(len(wanted), streams)
-        self.to_fetch = deque(self._fetches(wanted))
         self._streams = streams
         self._asked = 0
+        self._to_fetch: deque[Task] = deque()
+        self._ask_for([chunk for chunk in chunks if not holds(*chunk)])
         self._moved = dict.fromkeys((From.CLAIM, From.BUCKET), 0)
         self._seconds = dict.fromkeys((From.CLAIM, From.BUCKET), 0.0)
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Task]:
         """Yield one to fetch and one to take in turn, as long as there are both."""
-        while self._held or self.to_fetch:
+        while self._held or self._to_fetch:
             if self._held:
                 self._reconsider()
-            if self.to_fetch:
-                task = self.to_fetch.popleft()
-                self._asked += task.run.count * CHUNK_SIZE
-                yield task
+            if self._to_fetch:
+                yield self._to_fetch.popleft()
             if self._held:
                 number, index = self._held.popleft()
                 yield Task(number, Run(index, 1), From.CLAIM)
@@ -67,12 +64,10 @@ class Dealing:
         left = len(self._held) * CHUNK_SIZE
         match take_from(self._pace(From.CLAIM), self._pace(From.BUCKET), self._asked, left):
             case From.PROBE:
-                self._fetch(PROBE // CHUNK_SIZE)
+                self._ask_for([self._held.popleft() for _ in range(PROBE // CHUNK_SIZE)])
             case From.BUCKET:
-                self._fetch(len(self._held))
-
-    def _fetch(self, count: int) -> None:
-        self.to_fetch.extend(self._fetches(self._held.popleft() for _ in range(count)))
+                self._ask_for(list(self._held))
+                self._held.clear()
 
     def _pace(self, side: From) -> Pace:
         with self._lock:
@@ -85,11 +80,12 @@ class Dealing:
             self._moved[side] += count
             self._seconds[side] += seconds
 
-    def _fetches(self, chunks: Iterable[tuple[int, int]]) -> Iterator[Task]:
-        """Yield the requests that bring *chunks*, which are in order."""
+    def _ask_for(self, chunks: list[tuple[int, int]]) -> None:
+        """Let *chunks*, which are in order, be fetched."""
+        self._asked += len(chunks) * CHUNK_SIZE
+        longest = run_length(len(chunks), self._streams)
         of_files: dict[int, list[int]] = {}
         for number, index in chunks:
             of_files.setdefault(number, []).append(index)
         for number, indexes in of_files.items():
-            for run in runs(indexes, self._longest):
-                yield Task(number, run, From.BUCKET)
+            self._to_fetch.extend(Task(number, run, From.BUCKET) for run in runs(indexes, longest))

@@ -1,6 +1,6 @@
 import pytest
 
-from modelberth.core.choices import Sending, next_copy, sending, to_return
+from modelberth.core.choices import FAST, PROBE, From, Pace, Sending, next_copy, sending, take_from, to_return
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode
 from modelberth.core.revision import Snapshot
@@ -47,3 +47,26 @@ def test_the_next_copy_follows_all_that_are_there_and_none_on_record_as_damaged(
 def test_only_codes_from_10_to_19_are_worth_retrying(code):
     assert code.worth_retrying == (10 <= code < 20)
     assert code.outcome == code.name.lower().replace("_", "-")
+
+
+SLOW, MIDDLING, QUICK = FAST - 1, 1.5 * (FAST - 1), 10.0 * FAST
+
+
+@pytest.mark.parametrize(
+    ("claim", "bucket", "asked", "left", "expected"),
+    [
+        (Pace(), Pace(), 0, 10**12, From.CLAIM),
+        (Pace(PROBE - 1, 1.0), Pace(PROBE, QUICK), PROBE, 10**12, From.CLAIM),
+        (Pace(PROBE, FAST), Pace(PROBE, QUICK), PROBE, 10**12, From.CLAIM),
+        (Pace(PROBE, SLOW), Pace(), 0, 10 * PROBE - 1, From.CLAIM),
+        (Pace(PROBE, SLOW), Pace(), 0, 10 * PROBE, From.PROBE),
+        (Pace(PROBE, SLOW), Pace(PROBE - 1, QUICK), PROBE - 1, 10 * PROBE, From.PROBE),
+        (Pace(PROBE, SLOW), Pace(PROBE - 1, QUICK), PROBE, 10 * PROBE, From.CLAIM),
+        (Pace(PROBE, SLOW), Pace(PROBE, MIDDLING - 1), PROBE, 10 * PROBE, From.CLAIM),
+        (Pace(PROBE, SLOW), Pace(PROBE, MIDDLING), PROBE, 1, From.BUCKET),
+    ],
+)
+def test_what_the_claim_holds_is_fetched_only_if_the_claim_is_slow_and_the_bucket_faster(
+    claim, bucket, asked, left, expected
+):
+    assert take_from(claim, bucket, asked, left) is expected

@@ -60,3 +60,22 @@ def test_a_span_says_where_it_lies():
 )
 def test_a_request_brings_many_chunks_only_if_all_streams_stay_busy(chunks, streams, length):
     assert run_length(chunks, streams) == length
+
+
+@pytest.mark.parametrize(
+    ("span", "blocks"),
+    [
+        (Span(0, 8192), Span(0, 8192)),
+        (Span(1, 8191), Span(4096, 4096)),
+        (Span(4096, 4097), Span(4096, 4096)),
+        (Span(1, 8190), Span(1, 0)),
+        (Span(4095, 4097), Span(4096, 4096)),
+        (Span(100, 0), Span(100, 0)),
+    ],
+)
+def test_whole_blocks_are_those_that_lie_in_a_span(span, blocks):
+    assert span.whole_blocks(4096) == blocks
+
+
+def test_what_follows_a_span_reaches_to_the_end_given():
+    assert Span(10, 5).until(20) == Span(15, 5)
