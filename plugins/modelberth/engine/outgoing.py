@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modelberth.core.failure import Failure
 from modelberth.core.parts import delta_parts, equal_parts
@@ -13,19 +12,25 @@ from modelberth.engine.describe import Digested, Digesting, nothing
 from modelberth.engine.hashing import Checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from modelberth.core.parts import Part
     from modelberth.engine.earlier import Earlier
-    from modelberth.engine.pace import Pace
     from modelberth.engine.source import File
     from modelberth.engine.stores import Store, Stored, Unfinished, Writing
     from modelberth.engine.transport import Fill
 
 log = logging.getLogger(__name__)
 
-Count = Callable[[int, str], None]
-"""Called with bytes and what became of them: ``sent``, ``copied`` or ``kept``."""
+
+class Flow(Protocol):
+    """What files on their way share."""
+
+    def room(self, length: int) -> memoryview:
+        """Return this thread's memory for *length* bytes, once as many may pass."""
+
+    def count(self, item: Outgoing, count: int, what: str) -> None:
+        """Take in what became of some bytes: ``sent``, ``copied`` or ``kept``."""
 
 
 class Outgoing:
@@ -47,16 +52,15 @@ class Outgoing:
                 self._writing = store.write(self.key, self.parts, unfinished)
             return self._writing
 
-    def send(self, numbers: Sequence[int], writing: Writing, pace: Pace, count: Count) -> None:
+    def send(self, numbers: Sequence[int], writing: Writing, flow: Flow) -> None:
         """Read, digest and send parts, which are neighbours."""
 
         def sink(index: int, fill: Fill) -> None:
             number = numbers[index]
-            view = memoryview(bytearray(self.parts[number].span.length))
-            pace.take(len(view))
+            view = flow.room(self.parts[number].span.length)
             fill(view, nothing)
             needed = writing.send(number, view, self.sum(number, view))
-            count(len(view), "sent" if needed else "kept")
+            flow.count(self, len(view), "sent" if needed else "kept")
 
         if numbers:
             self.file.bring([self.parts[number].span for number in numbers], sink)
@@ -145,17 +149,17 @@ class Delta(Outgoing):
         """Whether there is anything to copy."""
         return any(part.held for part in self.parts)
 
-    def send(self, numbers: Sequence[int], writing: Writing, pace: Pace, count: Count) -> None:
+    def send(self, numbers: Sequence[int], writing: Writing, flow: Flow) -> None:
         """Bring a part: let the store copy it, or read and send it.
 
         :raises Unjoined: The store does not copy parts.
         """
         part = self.parts[numbers[0]]
         if not part.held:
-            super().send(numbers, writing, pace, count)
+            super().send(numbers, writing, flow)
             return
         writing.copy(numbers[0], part.span.length, self._objects[part.held.key], part.held.start)
-        count(part.span.length, "copied")
+        flow.count(self, part.span.length, "copied")
 
     def sum(self, number: int, view: memoryview) -> int:  # noqa: ARG002 - which part it is makes no difference
         """Return the checksum only."""

@@ -6,9 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
+from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import Failure
 from modelberth.core.parts import part_size
 from modelberth.engine.outgoing import Outgoing, tasks
@@ -84,6 +84,7 @@ class _Pass:
         self._done = done
         self._begun: set[Outgoing] = set()
         self._lock = threading.Lock()
+        self._memory = threading.local()
 
     def begun_of(self, items: Iterable[Outgoing]) -> Iterator[Outgoing]:
         """Yield *items*, remembering those that are not finished."""
@@ -108,11 +109,23 @@ class _Pass:
             return
         try:
             writing = item.begin(sender.store, sender.unfinished.get(item.key))
-            item.send(numbers, writing, sender.pace, partial(self._count, item))
+            item.send(numbers, writing, self)
         except Unjoined:
             item.unjoined = True
 
-    def _count(self, item: Outgoing, count: int, what: str) -> None:
+    def room(self, length: int) -> memoryview:
+        """Return this thread's memory for *length* bytes, once as many may pass.
+
+        It is used again: memory that is given back and asked for anew in such pieces stays with the allocator, twice.
+        """
+        self._sender.pace.take(length)
+        memory: bytearray = getattr(self._memory, "part", bytearray())
+        if len(memory) < length:
+            self._memory.part = memory = bytearray(max(length, CHUNK_SIZE))
+        return memoryview(memory)[:length]
+
+    def count(self, item: Outgoing, count: int, what: str) -> None:
+        """Take in what became of some bytes."""
         self._sender.stop.check()
         self.progress.add(item.file.path, count)
         with self._lock:

@@ -11,9 +11,7 @@ from modelberth.core.layout import BucketUrl
 from modelberth.core.location import Place
 from modelberth.core.parts import equal_parts
 from modelberth.engine.outgoing import Whole, tasks
-from modelberth.engine.pace import Pace
 from modelberth.engine.scan import scan
-from modelberth.engine.stopping import Stop
 from modelberth.engine.stores import file, gcs, s3
 from modelberth.engine.stores.file import FileStore
 
@@ -22,6 +20,14 @@ from modelberth.engine.stores.file import FileStore
 def store(tmp_path):
     (tmp_path / "bucket").mkdir()
     return FileStore(BucketUrl.parse(f"file://{tmp_path}/bucket"))
+
+
+class Flow:
+    def room(self, length):
+        return memoryview(bytearray(length))
+
+    def count(self, *_):
+        pass
 
 
 def full(*_):
@@ -33,7 +39,7 @@ def test_a_full_disk_is_not_hidden_by_the_cleaning_up(store, tmp_path, monkeypat
     (found,) = scan(tmp_path).files
     item = Whole(found, "k/m", store.checksum)
     writing = item.begin(store, None)
-    item.send([0], writing, Pace(None, Stop()), lambda *_: None)
+    item.send([0], writing, Flow())
     monkeypatch.setattr(file.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         item.finish(writing, item.digested())

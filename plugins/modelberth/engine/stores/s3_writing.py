@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelberth.engine.stores import Unfinished
     from modelberth.engine.stores.s3 import S3Store
 
+_PIECE = 1024 * 1024
 EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _UNJOINABLE = {"BadDigest", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidRequest", "NotImplemented"}
 _COPYING_FAILS = {"RequestTimeout", "SlowDown", "ExpiredToken", "NoSuchUpload"}
@@ -43,7 +44,7 @@ class Put(CopiesNoParts):
                 lambda: self._store.client.put_object(
                     Bucket=self._store.url.bucket,
                     Key=self._key,
-                    Body=_body(data),
+                    Body=_Body(data),
                     IfNoneMatch="*",
                     ChecksumCRC64NVME=checksum,
                 )
@@ -87,7 +88,7 @@ class Multipart:
             return False
         with self._store.translated(self._names["Key"]):
             answer = self._store.client.upload_part(
-                **self._names, PartNumber=number + 1, Body=_body(data), ChecksumCRC64NVME=text
+                **self._names, PartNumber=number + 1, Body=_Body(data), ChecksumCRC64NVME=text
             )
         self._etags[number] = answer["ETag"]
         return True
@@ -170,8 +171,31 @@ def stored(key: str, size: int, answer: dict[str, Any]) -> Stored:
     return Stored(key, size, answer["ETag"], "" if version == "null" else version, answer.get("ChecksumCRC64NVME", ""))
 
 
-def _body(data: memoryview) -> bytearray | bytes:
-    return data.obj if isinstance(data.obj, bytearray) and len(data.obj) == len(data) else bytes(data)
+class _Body:
+    """A part's bytes as a file, which botocore would otherwise copy into one, and read in pieces of 16 KiB."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, size: int = -1) -> memoryview | bytes:
+        """Return the next bytes; more than *size*, since each piece is sent as it is."""
+        end = len(self._data) if size < 0 else self._position + max(size, _PIECE)
+        piece = self._data[self._position : end]
+        self._position += len(piece)
+        return piece or b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go elsewhere: before each try to the start."""
+        self._position = offset + {0: 0, 1: self._position, 2: len(self._data)}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        """Return where the next bytes are."""
+        return self._position
 
 
 def _checked(store: S3Store, found: Stored) -> Stored:
