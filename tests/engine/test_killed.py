@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from modelberth.engine.verify import verify
+from modelberth.engine.verify import Order, verify
 
 KILLED = """
 import os, signal, sys
@@ -48,7 +48,7 @@ def assert_only_whole_snapshots(claim, revision):
     from modelberth.engine.stopping import Stop
 
     for path in (claim / "minilm").glob("*"):
-        verify(claim, Revision.parse(revision), Snapshot.parse(path.name), Stop())
+        verify(Order(claim, Revision.parse(revision), Snapshot.parse(path.name)), Stop())
 
 
 @pytest.mark.parametrize("bucket", ["file"], indirect=True)

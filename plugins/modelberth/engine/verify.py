@@ -44,7 +44,7 @@ class Order:
     root: Path
     revision: Revision
     snapshot: Snapshot | None
-    reading: Reading
+    reading: Reading = proof.AT_FULL_SPEED
 
     def find(self) -> tuple[Path, Published]:
         """Return the claim's root and the snapshot.
