@@ -175,8 +175,11 @@ def _filled(staging: Staging, filling: Filling, stop: Stop) -> Moved:
 def _published(staging: Staging, root: Path, order: Order) -> Published:
     try:
         snapshot = staging.publish()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         # Another writer, which took our lock for a dead one's, published this very directory before us.
-        return claim.newest(root, order.revision)
+        try:
+            return claim.newest(root, order.revision)
+        except Failure as failure:
+            raise (error if failure.code is ExitCode.NOT_FOUND else failure) from None  # it was something else
     log.info("Snapshot %s: published.", snapshot)
     return claim.published(root, order.revision, snapshot)
