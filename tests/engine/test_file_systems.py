@@ -255,6 +255,17 @@ def test_a_copy_of_a_damaged_snapshot_shares_its_good_chunks(volume, work):
     ok(work.proof(volume, "verify", first))
 
 
+@on("xfs")
+def test_chunks_that_an_edited_header_moved_to_another_place_in_their_blocks_are_copied(volume, work):
+    tensors = noise(3 * CHUNK)
+    ok(work.sync(volume, work.make(tensors)))
+    header = safetensors(tensors)[8 : -len(tensors)] + b"  "
+    (work.model / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + tensors)
+    delta = ok(work.sync(volume, work.upload()))
+    assert (delta["bytes_fetched"], delta["bytes_reflinked"]) == (8 + len(header), 0)
+    assert tree(files(volume, delta)) == tree(work.model)
+
+
 def damage(path, position):
     path.chmod(0o644)
     with path.open("r+b") as file:
