@@ -38,8 +38,8 @@ def main() -> int:
     figures = [ALL[name] for name in arguments.figures] or list(ALL.values())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by an exception, so that everything is cleaned up
     try:
-        refuse_missing()
         _refuse_too_little(figures, arguments)
+        refuse_missing()
         with workplaces(arguments.shared, arguments.disk) as (shared, disk):
             return _measured(figures, Bench(arguments.scale, arguments.rounds, shared, disk), arguments.json)
     except RuntimeError as error:

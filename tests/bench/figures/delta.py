@@ -25,7 +25,7 @@ _NOTE = "edited: " + "a longer text than was there, so that all that follows it 
 def run(bench: Bench) -> list[Line]:
     """Measure a LoRA that is merged and a header that is edited after that, then a GGUF's header."""
     # 2 of the 32 layers of a Llama 3 8B and 1/16 of its vocabulary: its tensors, and its share of q_proj and v_proj.
-    shapes = data.llama(2, 128256 // 16) if bench.scale >= 1 else data.llama(2, 8016, hidden=512)
+    shapes = data.llama(2, 128256 // 16) if bench.scale >= 1 else data.llama(2, 4008, hidden=2048)
     changed = data.merged(shapes)
     share = 100 * data.bytes_of(shapes, changed) / data.bytes_of(shapes, shapes)
     print(f"\nThe merged LoRA changes {share:.1f} % of {data.bytes_of(shapes, shapes) / GIB:.2f} GiB.")
