@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core import canonical, paths
+from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import upload_name
-from modelberth.core.manifest import LARGEST, MOST_FILES, Manifest
+from modelberth.core.manifest import LARGEST, MOST_CHUNKS, MOST_FILES, Manifest
 from modelberth.core.revision import Revision
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _differs(place: Place, listed: Listed) -> bool:
 def _size_problems(data: bytes) -> list[str]:
     if len(data) > LARGEST:
         return [f"It has {len(data)} bytes; at most {LARGEST} are accepted."]
-    bounds = {b"{": MOST_FILES + 1, b"[": 2, b",": 7 * MOST_FILES}
+    bounds = {b"{": MOST_FILES + 1, b"[": MOST_FILES + 1, b",": 7 * MOST_FILES}  # names may have them too
     return [f"It has over {most} {sign.decode()!r}." for sign, most in bounds.items() if data.count(sign) > most]
 
 
@@ -195,7 +196,8 @@ def _document_problems(document: Any) -> list[str]:
     if type(document["owned"]) is not bool:
         problems.append("Its 'owned' is neither true nor false.")
     problems += _name_problems(document)
-    if not isinstance(document["files"], list) or not all(map(_is_place, document["files"])):
+    files = document["files"]
+    if not isinstance(files, list) or not files or not all(map(_is_place, files)):
         problems.append("Its files are not a list of places with path, key, size, checksum and no unknown key.")
     return problems
 
@@ -215,5 +217,5 @@ def _is_place(item: Any) -> bool:
         and _PLACE_KEYS <= item.keys() <= {*_TEXTS, "size"}
         and all(isinstance(item[name], str) and item[name] for name in _TEXTS if name in item)
         and type(item["size"]) is int
-        and item["size"] >= 0
+        and 0 <= item["size"] <= MOST_CHUNKS * CHUNK_SIZE
     )

@@ -11,6 +11,7 @@ two publications of one revision apart when a file system repeats or misreports 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -18,8 +19,11 @@ from typing import Any
 from modelberth.core import canonical
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.manifest import LARGEST
+from modelberth.core.manifest import LARGEST, MOST_FILES
 from modelberth.core.revision import Revision
+
+_NONCE = re.compile(r"[0-9a-f]{32}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 Stats = dict[str, tuple[int, int, int, int]]
 """Path -> size, mtime_ns, ctime_ns, inode."""
@@ -47,11 +51,15 @@ class Ready:
         :raises Failure: *data* is anything else.
         """
         try:
-            if len(data) > LARGEST:
-                raise ValueError(f"It has {len(data)} bytes.")
+            if len(data) > LARGEST or data.count(b"{") > MOST_FILES or data.count(b"[") > 2 * MOST_FILES:
+                raise ValueError(f"It has {len(data)} bytes and more in it than a record has.")
             document = canonical.load(data)
-            if document.keys() != {"schema", "revision", "nonce", "at", "stats"} or document["schema"] != 1:
+            if document.keys() != {"schema", "revision", "nonce", "at", "stats"}:
                 raise ValueError("It has not the keys of schema 1.")
+            if document["schema"] != 1 or type(document["schema"]) is not int:
+                raise ValueError("Its schema is not 1.")
+            if not (_NONCE.fullmatch(document["nonce"]) and _TIME.fullmatch(document["at"])):
+                raise ValueError("Its nonce or time is none.")
             stats = {path: _row(row) for path, row in document["stats"].items()}
             return cls(Revision.parse(document["revision"]), document["nonce"], document["at"], stats)
         except (ValueError, TypeError, AttributeError) as error:

@@ -103,6 +103,11 @@ def test_a_location_is_read_back_as_it_was_written():
     assert Location.parse(written.dump()) == written
 
 
+def test_names_may_hold_the_signs_of_json():
+    written = location(place("a[1],{2}", key=f"{PREFIX}u1/a[1],{{2}}"), place("[[[[", 0, key=f"{PREFIX}u1/[[[["))
+    assert Location.parse(written.dump()) == written
+
+
 def test_a_location_that_fits_has_no_disagreement():
     assert disagreements(location(), REVISION, MANIFEST, [PREFIX]) == []
 
