@@ -60,7 +60,10 @@ class Journal:
             text = line[17:].decode("ascii", "replace")
             if line != self._line(text):
                 return
-            yield Record(*map(int, text.split(" ")))
+            try:
+                yield Record(*map(int, text.split(" ")))
+            except (TypeError, ValueError):
+                return
 
     def append(self, records: Iterable[Record]) -> None:
         """Write *records* and make them durable."""
@@ -107,3 +110,15 @@ def _lines(path: Path) -> list[bytes]:
         if error.errno not in NO_FILE:
             raise
         return [b""]
+
+
+def joined(records: list[Record]) -> list[Record]:
+    """Return *records* with neighbours joined: a line for a run of chunks."""
+    found: list[Record] = []
+    for record in sorted(records, key=lambda record: (record.number, record.first)):
+        last = found[-1] if found else None
+        if last and (last.number, last.inode, last.first + last.count) == (record.number, record.inode, record.first):
+            found[-1] = Record(last.number, last.inode, last.first, last.count + record.count)
+        else:
+            found.append(record)
+    return found

@@ -14,31 +14,27 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelberth.core import layout
-from modelberth.core.choices import next_copy
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.manifest import LARGEST
 from modelberth.core.paths import parents
-from modelberth.core.ready import Ready
-from modelberth.core.revision import Revision, Snapshot
 from modelberth.core.units import human
 from modelberth.engine import claim, filesystem
-from modelberth.engine.journal import Journal, Record
+from modelberth.engine.journal import Journal, Record, joined
+from modelberth.engine.publishing import Staged, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from modelberth.core.manifest import Entry, Manifest
+    from modelberth.core.revision import Revision, Snapshot
 
     Put = Callable[[int, memoryview, int], object]
 
@@ -121,15 +117,18 @@ class Staging:
     def _valid(self) -> list[Record]:
         """Return the records that count, and remove the others before any file can get an inode that they name."""
         records = list(self.journal.read())
-        there = {number: self._identity(number) for number in {record.number for record in records}}
-        valid = [
-            record
-            for record in records
-            if there[record.number] == (record.inode, self.manifest.files[record.number].size)
-        ]
+        valid = [record for record in records if self._counts(record)]
         if len(valid) < len(records):
             self.journal.replace(joined(valid))
         return valid
+
+    def _counts(self, record: Record) -> bool:
+        """Whether a record is of the file that is there now, and of chunks that this has."""
+        if not 0 <= record.number < len(self.manifest.files):
+            return False
+        entry = self.manifest.files[record.number]
+        within = 0 <= record.first < record.first + record.count <= len(entry.chunks)
+        return within and self._identity(record.number) == (record.inode, entry.size)
 
     def _identity(self, number: int) -> tuple[int, int]:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -295,19 +294,12 @@ class Staging:
 
         :raises Failure: It could not be done.
         """
-        staged, nonce = self.path / layout.SNAPSHOT, secrets.token_hex(16)
         self._set_modes()
         filesystem.sync_all(self._directory)
         tree = claim.read_tree(self.files)
         if problems := claim.strays(tree, self.manifest) or self._replaced(tree):
             raise self._meddled(*problems)
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        filesystem.write_durably(staged / layout.MANIFEST, self.manifest.dump())
-        filesystem.write_durably(staged / layout.READY, Ready(self._revision, nonce, at, tree.stats).dump())
-        filesystem.sync_directory(staged)
-        snapshot = self._renamed(staged, nonce)
-        filesystem.remove_tree(self.path)
-        return snapshot
+        return publish(self._root, Staged(self.path, self._revision, self.manifest, tree.stats), self._damaged)
 
     def _replaced(self, tree: claim.Tree) -> list[str]:
         """Return one sentence for each file that is not the one that was filled or noted."""
@@ -325,35 +317,6 @@ class Staging:
         ):
             directory.chmod(0o555)
         self.files.chmod(0o555)
-
-    def _renamed(self, staged: Path, nonce: str) -> Snapshot:
-        """Rename to the next free copy's name, and judge by what is there afterwards, not by the answer."""
-        model = self._root / self._revision.model
-        claim.own_directory(model)
-        while True:
-            copies = claim.copies(self._root, self._revision)
-            snapshot = Snapshot(self._revision.digest, next_copy((copy.copy for copy in copies), self._damaged))
-            target = model / str(snapshot)
-            try:
-                staged.rename(target)
-            except OSError as error:
-                if self._is_ours(target, nonce):
-                    break
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-            else:
-                break
-        with suppress(OSError):
-            target.chmod(0o555)
-        filesystem.sync_directory(model)
-        filesystem.sync_directory(self.path)
-        filesystem.sync_directory(self._root)
-        return snapshot
-
-    def _is_ours(self, target: Path, nonce: str) -> bool:
-        with suppress(OSError, Failure), os.fdopen(filesystem.open_regular(target / layout.READY), "rb") as stream:
-            return Ready.parse(stream.read(LARGEST + 1)).nonce == nonce
-        return False
 
 
 def _without_links(path: Path) -> None:
@@ -375,15 +338,3 @@ def _opened(path: Path) -> int:
 def mode_of(entry: Entry) -> int:
     """Return the permissions that a file has in a snapshot."""
     return 0o555 if entry.executable else 0o444
-
-
-def joined(records: list[Record]) -> list[Record]:
-    """Return *records* with neighbours joined: a line for a run of chunks."""
-    found: list[Record] = []
-    for record in sorted(records, key=lambda record: (record.number, record.first)):
-        last = found[-1] if found else None
-        if last and (last.number, last.inode, last.first + last.count) == (record.number, record.inode, record.first):
-            found[-1] = Record(last.number, last.inode, last.first, last.count + record.count)
-        else:
-            found.append(record)
-    return found

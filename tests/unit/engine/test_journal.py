@@ -1,7 +1,6 @@
 import pytest
 
-from modelberth.engine.journal import Journal, Record
-from modelberth.engine.staging import joined
+from modelberth.engine.journal import Journal, Record, joined
 
 RECORDS = [Record(0, 11, 0, 4), Record(3, 14, 7, 1), Record(0, 11, 4, 1)]
 
@@ -49,6 +48,14 @@ def test_a_flipped_bit_ends_the_journal(tmp_path, revision):
 def test_a_file_that_is_no_journal_says_nothing(tmp_path, revision, junk):
     (tmp_path / "junk").write_bytes(junk)
     assert list(Journal(tmp_path, revision).read()) == []
+
+
+@pytest.mark.parametrize("text", ["", "1 2 3", "1 2 3 4 5", "a b c d", "1 2 3 4.0"])
+def test_a_line_that_is_signed_but_no_record_ends_the_journal(tmp_path, revision, text):
+    path = written(tmp_path, revision)
+    line = Journal(tmp_path, revision)._line(text) + b"\n"
+    path.write_bytes(path.read_bytes() + line)
+    assert list(Journal(tmp_path, revision).read()) == RECORDS
 
 
 def test_another_revisions_journal_says_nothing(tmp_path, revision):

@@ -11,6 +11,7 @@ from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import Entry, Manifest
 from modelberth.core.revision import Revision
 from modelberth.engine import filesystem, staging
+from modelberth.engine.journal import Record
 from modelberth.engine.staging import Staging
 from modelberth.engine.stopping import Stop
 from modelberth.engine.sync import _filled
@@ -45,6 +46,18 @@ def file_of(root):
 
 
 def test_what_was_flushed_is_not_missing(killed):
+    run, missing = begun(killed)
+    run.close()
+    assert missing == {0: [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("number", "first", "count"), [(1, 0, 1), (-1, 0, 1), (0, -1, 2), (0, 1, 0), (0, 2, 2), (0, 1, 10**15)]
+)
+def test_a_record_of_chunks_that_are_not_there_does_not_count(killed, number, first, count):
+    run, _ = begun(killed)
+    run.journal.append([Record(number, file_of(killed).stat().st_ino, first, count)])
+    run.close()
     run, missing = begun(killed)
     run.close()
     assert missing == {0: [1, 2]}
