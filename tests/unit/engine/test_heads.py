@@ -106,7 +106,9 @@ HUGE = {
     "one pair over the bound": counts(0, 2_000_001, bytes(13 * 2_000_001 + 1000)),
     "one tensor over the bound": counts(2_000_001, 0, bytes(24 * 2_000_001 + 1000)),
     "pairs and tensors over the bound together": counts(1_000_000, 1_000_001, bytes(24 * 2_000_001 + 1000)),
-    "arrays of arrays of nothing": counts(0, 1, struct.pack("<QIIQ", 0, 9, 9, 2_000_001) + bytes(12 * 2_000_001 + 1000)),
+    "arrays of arrays of nothing": counts(
+        0, 1, struct.pack("<QIIQ", 0, 9, 9, 2_000_001) + bytes(12 * 2_000_001 + 1000)
+    ),
     "a name of 64 MiB in each pair": counts(0, 1000, struct.pack("<Q", 2**26) + b"\0" * 1000),
 }
 
