@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -64,8 +65,7 @@ def measured(contender: Contender, server_cpu: Callable[[], float] = lambda: 0.0
         try:
             out, problems = process.communicate()
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end(process)
             raise
         if process.returncode:
             raise RuntimeError(f"{contender.name} ended with {process.returncode}: {(out + problems)[-2000:]}")
@@ -80,6 +80,13 @@ def begun(contender: Contender, before: Sequence[str | Path] = ()) -> subprocess
         [*before, *contender.words], env=env | dict(contender.env), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a contender and all that it started."""
+    with suppress(ProcessLookupError):  # it ended by itself, and was waited for
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 @dataclass

@@ -27,6 +27,7 @@ LINK_RATE = 400_000_000
 """Bytes a second, headers of Ethernet, IP and TCP included."""
 
 _ORPHANS_DIE = ("setpriv", "--pdeathsig", "KILL")  # even when this program is killed
+_NAMESPACE = "modelberth-bench-"
 _HERE, _THERE = "10.231.77.1", "10.231.77.2"
 
 
@@ -125,7 +126,10 @@ def served_over_link(home: Path) -> Iterator[Server]:
 
     A bucket of 1 MiB lets whole segments pass; the queue is long enough (20 ms) that nothing is dropped in between.
     """
-    name = f"modelberth-bench-{os.getpid()}"
+    name = f"{_NAMESPACE}{os.getpid()}"
+    for left in Path("/run/netns").glob(f"{_NAMESPACE}*"):  # of runs that were killed
+        if not Path("/proc", left.name.removeprefix(_NAMESPACE)).exists():
+            _ip("netns", "delete", left.name)
     inside = ("ip", "netns", "exec", name)
     pair = ("link", "add", f"berth{os.getpid()}", "type", "veth", "peer", "name", "far", "netns", name)
     _ip("netns", "add", name)

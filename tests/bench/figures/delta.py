@@ -74,4 +74,4 @@ def _line(what: str, leg: str, key: str, sample: Sample, goal: float) -> Line:
     return Line("P4", f"{what}: {leg}", ours, "whole files", 100 * moved / size, goal, unit=" %")
 
 
-FIGURE = Figure("P4", "a part of a model changed", run, shared=9 * GIB)
+FIGURE = Figure("P4", "a part of a model changed", run, shared=7 * GIB)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
 
 import data
-from contest import begun, measured, tell
+from contest import begun, end, measured, tell
 from data import GIB, MIB
 from peers import Way, our_sync
 from servers import served
@@ -35,8 +34,7 @@ def run(bench: Bench) -> list[Line]:
             while (written := _written(process.pid)) < size // 2 and process.poll() is None:
                 time.sleep(0.002)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            end(process)
         second = measured(sync, server.cpu)
     if process.returncode != -signal.SIGKILL:
         raise RuntimeError(f"The sync ended with {process.returncode} before it was half done.")
