@@ -71,7 +71,7 @@ def failing_disk(tmp_path):
         yield root, lambda: run("mount", "-o", "remount,size=200m", backing)
     finally:
         for path in reversed(mounted):
-            run("umount", path)
+            run("umount", "--lazy", path)  # the kernel lets go of the loop device, and of its file, a moment later
 
 
 def test_bytes_that_the_disk_lost_at_a_real_fsync_are_never_published_and_come_again(
