@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import ssl
 import struct
 import time
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from modelberth.engine.stopping import Stop
@@ -184,6 +184,8 @@ def _with_tls(plain: socket.socket, host: str) -> socket.socket:
 
 @cache
 def _tls() -> ssl.SSLContext:
+    import ssl  # 15 ms that a plain connection need not wait
+
     return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
 
 
