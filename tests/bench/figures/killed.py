@@ -14,10 +14,9 @@ from servers import served
 from table import Line, mib
 
 from bench import Bench, Figure, uploaded
+from modelberth.core.chunks import CHUNK_SIZE, run_length
 
 _STREAMS = 8
-_REQUEST = 32 * MIB
-"""What one GET brings at most."""
 
 
 def run(bench: Bench) -> list[Line]:
@@ -40,8 +39,9 @@ def run(bench: Bench) -> list[Line]:
         raise RuntimeError(f"The sync ended with {process.returncode} before it was half done.")
     tell(f"killed when {mib(written)} of {mib(size)} were written")
     fetched = int(second.result["bytes_fetched"])
-    goal = round((size / 2 + _STREAMS * _REQUEST) / MIB)
-    what = f"killed at half of {mib(size)}: the second run fetches, to half and {_STREAMS} requests of {mib(_REQUEST)}"
+    request = run_length(size // CHUNK_SIZE, _STREAMS) * CHUNK_SIZE
+    goal = round((size / 2 + _STREAMS * request) / MIB)
+    what = f"killed at half of {mib(size)}: the second run fetches, to half and {_STREAMS} requests of {mib(request)}"
     return [Line("P5", what, mib(fetched), "all again", fetched / MIB, goal, unit=" MiB")]
 
 
