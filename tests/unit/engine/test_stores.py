@@ -6,6 +6,7 @@ import os
 import weakref
 
 import pytest
+from botocore.exceptions import ClientError
 
 from modelberth.core.layout import BucketUrl
 from modelberth.core.location import Place
@@ -66,6 +67,9 @@ class Client:
     def create_multipart_upload(self, **_):
         return {"UploadId": "u"}
 
+    def head_object(self, **_):
+        raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
+
     def upload_part_copy(self, **_):
         raise RuntimeError("the store went away")
 
@@ -111,6 +115,16 @@ def test_a_copy_in_parts_that_fails_is_abandoned(s3_store, monkeypatch):
     with pytest.raises(RuntimeError, match="went away"):
         s3_store.copy(Place("a", "k/a", 10, "c", "e"), "k/b")
     assert s3_store.client.calls == ["u"]
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "NotImplemented"])
+def test_a_copy_asks_for_a_key_that_is_free_and_is_none_when_it_is_not(s3_store, code):
+    def copy_object(**asked):
+        assert asked["IfNoneMatch"] == "*"
+        raise ClientError({"Error": {"Code": code}}, "CopyObject")
+
+    s3_store.client.copy_object = copy_object
+    assert s3_store.copy(Place("a", "k/a", 10, "c", "e"), "k/b") is None
 
 
 @pytest.mark.parametrize("version", ["", "3HL4kqtJlcpXroDTDmJ", "²"])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LARGEST_COPY = 5 * 1024**3
 _COPY_PART = 1024**3
 _GONE = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+_NO_CONDITION = {"NotImplemented"}
+"""Of a server that refuses a condition that it does not know: the object is sent instead."""
 
 
 class S3Store(S3Reader):
@@ -68,7 +70,12 @@ class S3Store(S3Reader):
         return Multipart(self, key, sum(part.span.length for part in parts), unfinished)
 
     def copy(self, source: Place, key: str) -> Stored | None:
-        """Copy an object inside the bucket to a key that must not exist yet; None when the source is gone."""
+        """Copy an object inside the bucket; None when the source is gone, or an object has *key* already.
+
+        Not every server heeds IfNoneMatch here: the look before leaves an object that is there alone on those, too.
+        """
+        if self.head(key):
+            return None
         with self.translated(key):
             try:
                 if source.size > _LARGEST_COPY:
@@ -79,11 +86,12 @@ class S3Store(S3Reader):
                     CopySource=origin(self, source),
                     CopySourceIfMatch=source.etag,
                     ChecksumAlgorithm="CRC64NVME",
+                    IfNoneMatch="*",
                 )
             except Unjoined:
                 return None
             except ClientError as error:
-                if code_of(error) in _GONE | EXISTS:
+                if code_of(error) in _GONE | EXISTS | _NO_CONDITION:
                     return None
                 raise
         return self.head(key)
