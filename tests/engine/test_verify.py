@@ -16,7 +16,7 @@ from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.manifest import Manifest
 from modelberth.core.ready import Ready
 from modelberth.engine import claim as claims
-from modelberth.engine import pagecache
+from modelberth.engine import pagecache, sync
 from modelberth.engine.filesystem import file_system_of
 from modelberth.engine.verify import CACHED, DROPPED
 
@@ -324,3 +324,27 @@ def test_what_is_being_staged_is_partial_with_what_is_durable_and_what_there_wil
     resumed = modelberth(*words).result
     assert resumed["bytes_fetched"] == uploaded["bytes"] - row["bytes_durable"]
     assert modelberth("list", claim).result["staging"] == []
+
+
+def test_a_snapshot_that_is_found_damaged_while_the_lock_is_waited_for_is_not_returned(synced, monkeypatch):
+    class Waited(sync.Lock):
+        def __enter__(self):
+            synced.record.parent.mkdir(parents=True)
+            synced.record.write_text("{}")
+            return super().__enter__()
+
+    monkeypatch.setattr(sync, "Lock", Waited)
+    monkeypatch.setattr(sync, "_undamaged", passed_over_once(sync._undamaged))
+    found = synced.sync()
+    assert (found["outcome"], found["snapshot"]) == ("ok", synced.first["snapshot"].replace(".1", ".2"))
+
+
+def passed_over_once(real):
+    """The first look comes before the snapshot does, as when another writer is about to publish it."""
+    looks = []
+
+    def look(*arguments):
+        looks.append(arguments)
+        return real(*arguments) if len(looks) > 1 else None
+
+    return look

@@ -74,9 +74,9 @@ class Connection:
         self.used = False
         self.through = False
         self._secure = secure = url.scheme == "https"
-        host, port = url.hostname or "", url.port or (443 if secure else 80)
-        proxy = _proxy(url.scheme, host)
+        proxy = _proxy(url.scheme, url.hostname or "")
         try:
+            host, port = url.hostname or "", url.port or (443 if secure else 80)
             self._socket = _connected(*(_place(proxy) if proxy else (host, port)))
             if proxy and secure:
                 self._tunnel(host, port, proxy, Watch(stop))
@@ -84,9 +84,9 @@ class Connection:
                 self.through, self.authorisation = True, _authorisation(proxy)
             if secure:
                 self._socket = _with_tls(self._socket, host)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a port or a name that cannot be one, too
             way = f" through the proxy {proxy.hostname}" if proxy else ""
-            raise Broken(f"no connection to {host}:{port}{way}: {error}") from error
+            raise Broken(f"no connection to {url.netloc.rpartition('@')[2]}{way}: {error}") from error
 
     def _tunnel(self, host: str, port: int, proxy: SplitResult, watch: Watch) -> None:
         """Ask a proxy to pass on what follows."""

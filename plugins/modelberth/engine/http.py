@@ -233,11 +233,11 @@ def _expect(status: int, headers: Mapping[str, str], span: Span) -> None:
     :raises Broken: Another range came, or none is named.
     """
     length = headers.get("content-length", "")
-    if status == 200 and (span.start != 0 or length != str(span.length)):
+    came, _, total = headers.get("content-range", "").removeprefix("bytes ").partition("/")
+    whole = length if status == 200 else total
+    if whole.isascii() and whole.isdigit() and int(whole) < span.end:
         raise Answer(416, headers)
-    if status == 206:
-        came = headers.get("content-range", "").removeprefix("bytes ").partition("/")[0]
-        if came != f"{span.start}-{span.end - 1}":
-            raise Answer(416, headers)
+    if span.start if status == 200 else came != f"{span.start}-{span.end - 1}":
+        raise Broken(f"the answer is another range than bytes {span.start}-{span.end - 1}")
     if length != str(span.length):
         raise Broken(f"the answer announces {length or 'no'} bytes; asked for {span.length}")

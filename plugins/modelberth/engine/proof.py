@@ -94,8 +94,7 @@ class _Run:
         try:
             descriptor = filesystem.open_regular(self._files / entry.path)
         except OSError as error:
-            if not first:
-                self._note(entry, Span(0, entry.size), f"the file could not be opened: {error.strerror}.")
+            self._note(entry, _span(entry, first, last), f"the file could not be opened: {error.strerror}.")
             return
         try:
             for index in range(first, last):
@@ -121,6 +120,14 @@ class _Run:
             return f"it could not be read: {error.strerror}."
         found = hasher.digest()
         return None if found == expected else f"expected {expected.hex()[:16]}..., got {found.hex()[:16]}..."
+
+
+def _span(entry: Entry, first: int, last: int) -> Span:
+    """Return the bytes of some neighbouring chunks."""
+    if first == last:
+        return Span(0, 0)
+    start = entry.span(first).start
+    return Span(start, entry.span(last - 1).end - start)
 
 
 @dataclass(frozen=True)

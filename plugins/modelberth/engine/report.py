@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,9 @@ def _failed(*problems: str) -> Result:
 def _leave_message(result: Result) -> None:
     """Write *result* where kubelet looks for a container's termination message, when there is such a place."""
     path = Path(os.environ.get("MODELBERTH_TERMINATION_LOG", "/dev/termination-log"))
-    if path.exists() and os.access(path, os.W_OK):
-        path.write_bytes(shortened(result))
+    if path.is_file() and os.access(path, os.W_OK):
+        with suppress(OSError):  # a full disk of the node says nothing about the work
+            path.write_bytes(shortened(result))
 
 
 def shortened(result: Result) -> bytes:

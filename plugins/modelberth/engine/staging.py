@@ -30,7 +30,7 @@ from modelberth.engine.journal import Journal, Record, joined
 from modelberth.engine.publishing import Staged, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from modelberth.core.manifest import Entry, Manifest
@@ -71,7 +71,8 @@ class Staging:
         self._opening = [threading.Lock() for _ in range(64)]
         self._shared: frozenset[int] = frozenset()
         self._lock = threading.Lock()
-        self._pending: list[tuple[Record, int]] = []
+        self._pending: list[Record] = []
+        self._pending_files: dict[int, int] = {}
         self._pending_bytes = 0
         self._flushed = time.monotonic()
         self._flushing = threading.Lock()
@@ -144,10 +145,11 @@ class Staging:
         :raises Failure: What is missing does not fit.
         """
         self._shared = frozenset(shared)
-        files = enumerate(self.manifest.files)
-        there = sum(min(entry.size, self._allocated(entry) + shared.get(number, 0)) for number, entry in files)
-        needed = self.manifest.size - there + _SLACK
         system = os.statvfs(self.path)
+        needed = _SLACK
+        for number, entry in enumerate(self.manifest.files):
+            blocks = -(-entry.size // system.f_frsize) * system.f_frsize
+            needed += max(0, blocks - self._allocated(entry) - shared.get(number, 0))
         free = system.f_bavail * system.f_frsize
         if system.f_blocks and needed > free:
             raise Failure(
@@ -158,7 +160,7 @@ class Staging:
 
     def _allocated(self, entry: Entry) -> int:
         with suppress(FileNotFoundError):
-            return min(entry.size, (self.files / entry.path).lstat().st_blocks * 512)
+            return (self.files / entry.path).lstat().st_blocks * 512
         return 0
 
     def create_empty(self, number: int) -> None:
@@ -182,9 +184,12 @@ class Staging:
             if complete:
                 del self._open[number]
                 os.fchmod(descriptor, mode_of(entry))
-            small = complete and len(entry.chunks) == 1
-            self._pending.append((record, -1 if small else os.dup(descriptor)))
+            self._pending.append(record)
             self._pending_bytes += len(data)
+            if number not in self._pending_files:
+                # A batch of many files, or of small ones, is made durable by one call for all, which needs no file.
+                one_by_one = len(self._pending_files) < _FEW and not (complete and len(entry.chunks) == 1)
+                self._pending_files[number] = os.dup(descriptor) if one_by_one else -1
         if complete:
             os.close(descriptor)
         self._flush_when_due()
@@ -257,26 +262,26 @@ class Staging:
     def _flush(self) -> None:
         with self._lock:
             batch, self._pending, self._pending_bytes = self._pending, [], 0
+            files, self._pending_files = self._pending_files, {}
             self._flushed = time.monotonic()
         try:
             # After a failed flush the kernel may call the pages clean that it lost: nothing more is known of any.
             if batch and not self._broken:
-                self._make_durable(batch)
-                self.journal.append(joined([record for record, _ in batch]))
+                self._make_durable(files.values())
+                self.journal.append(joined(batch))
         except BaseException:
             self._broken = True
             raise
         finally:
-            for _, descriptor in batch:
+            for descriptor in files.values():
                 if descriptor >= 0:
                     os.close(descriptor)
 
-    def _make_durable(self, batch: list[tuple[Record, int]]) -> None:
-        descriptors = {record.number: descriptor for record, descriptor in batch}
-        if len(descriptors) > _FEW or -1 in descriptors.values():
+    def _make_durable(self, descriptors: Collection[int]) -> None:
+        if -1 in descriptors:
             filesystem.sync_all(self._directory)
         else:
-            for descriptor in descriptors.values():
+            for descriptor in descriptors:
                 os.fdatasync(descriptor)
 
     def close(self) -> None:

@@ -46,13 +46,14 @@ class Stop:
     def ask(self, why: str) -> None:
         """Ask all work to end."""
         if not self.asked:
-            self._why, self._asked_at = why, time.monotonic()
+            self._asked_at, self._why = time.monotonic(), why
             self._event.set()
 
     @property
     def asked(self) -> bool:
         """Whether work should end."""
-        return self._event.is_set()
+        # Not the event's word: a second signal while that is being set would set it again, and wait for itself.
+        return bool(self._why)
 
     def check(self) -> None:
         """Leave the loop that calls this, when asked to.

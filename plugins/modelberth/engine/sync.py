@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,7 @@ def sync(order: Order, stop: Stop) -> Result:
     """
     began = time.monotonic()
     root = claim.existing_root(order.root)
-    order = replace(order, damaged=order.damaged | damage.recorded(root, order.revision.model))
+    order = _with_recorded(root, order)
     snapshot, stats, moved = _undamaged(root, order, stop) or _staged(root, order, stop)
     return {
         "revision": str(order.revision),
@@ -105,17 +105,23 @@ def sync(order: Order, stop: Stop) -> Result:
     }
 
 
+def _with_recorded(root: Path, order: Order) -> Order:
+    """Return *order* with all snapshots that are on the claim's record as damaged."""
+    return replace(order, damaged=order.damaged | damage.recorded(root, order.revision.model))
+
+
 def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Moved] | None:
     """Return the newest snapshot that is still as it was published, with its files' table now."""
     ready: dict[Snapshot, Published] = {}
+    damaged = set(order.damaged)
     for snapshot in claim.copies(root, order.revision):
         try:
             ready[snapshot] = claim.published(root, order.revision, snapshot)
             if said := damage.on_record(root, order.revision, snapshot):
                 log.warning("Snapshot %s: passed over: %s", snapshot, said)
+                damaged.add(snapshot)
         except (Failure, OSError) as failure:
             log.warning("Snapshot %s: passed over: %s", snapshot, failure)
-    damaged = set(order.damaged)
     while newest := to_return(ready, damaged):
         try:
             look = proof.look(ready[newest], lambda *_: Rehash.DIFFERING, stop)
@@ -146,10 +152,14 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Mov
         with Lock(root / layout.lock_path(order.revision.model), stop):
             if found := _undamaged(root, order, stop):
                 return found  # the writer that was waited for had the same to do
+            order = _with_recorded(root, order)  # a verify may have found damage while the lock was waited for
             staging = Staging(root, order.revision, manifest, order.damaged)
-            with closing(staging):
+            try:
                 moved = _filled(staging, Filling(store, location, staging, order, traits, stop), stop)
                 published = stop.bounded(lambda: _published(staging, root, order))
+            finally:
+                if not stop.asked:  # else a thread may still write: no other file shall get a number that it uses
+                    staging.close()
     return published, published.ready.stats, replace(moved, traits=traits)
 
 

@@ -58,11 +58,12 @@ class Told(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say what *record* holds."""
         moment: Moment | None = getattr(record, PROGRESS, None)
-        if moment is None:
-            self.message(record)
-        elif moment.final or time.monotonic() - self._said_at >= self.every:
-            self._said_at = time.monotonic()
-            self.progress(moment)
+        with suppress(OSError):  # a log's full disk is no trouble of the work; the result is not said here
+            if moment is None:
+                self.message(record)
+            elif moment.final or time.monotonic() - self._said_at >= self.every:
+                self._said_at = time.monotonic()
+                self.progress(moment)
 
     def message(self, record: logging.LogRecord) -> None:
         """Say a message."""

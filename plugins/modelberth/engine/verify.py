@@ -141,8 +141,9 @@ def _cache_shows(files: Path, entries: list[Entry]) -> bool:
 
 def _moved(before: Stats, after: Stats) -> list[Problem]:
     """Return what changed while it was read: what was read is then not what is there."""
-    changed = sorted(path for path in before.keys() & after.keys() if before[path] != after[path])
-    return [Problem(path, 0, before[path][0], f"File {path!r} changed while it was read.") for path in changed]
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    sizes = {path: status[0] for path, status in (after | before).items()}
+    return [Problem(path, 0, sizes[path], f"File {path!r} changed while it was read.") for path in changed]
 
 
 def _on_record(root: Path, found: Published, problems: list[Problem], told: Result) -> Failure:

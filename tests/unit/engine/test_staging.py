@@ -3,6 +3,7 @@
 import errno
 import os
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,10 @@ CHUNKS = 3
 MANIFEST = Manifest.of([Entry("sub/model.bin", CHUNKS * CHUNK_SIZE, (b"d" * 32,) * CHUNKS)], [])
 REVISION = Revision("minilm", MANIFEST.digest)
 DATA = memoryview(b"w" * CHUNK_SIZE)
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def begun(root):
@@ -102,6 +107,18 @@ def test_after_a_flush_that_failed_nothing_is_noted_any_more(tmp_path, monkeypat
     again, missing = begun(tmp_path)
     again.close()
     assert missing == {0: [0, 1, 2]}
+
+
+def test_a_batch_of_many_chunks_holds_one_more_descriptor_of_their_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "FLUSH_SECONDS", 999)
+    run, _ = begun(tmp_path)
+    with closing(run):
+        before = descriptors()
+        for index in range(2):
+            run.write(0, index, DATA)
+        assert descriptors() == before + 2
+        run.flush()
+        assert descriptors() == before + 2  # the file itself, and the journal
 
 
 def test_one_descriptor_sees_every_failure_to_write(tmp_path, monkeypatch):

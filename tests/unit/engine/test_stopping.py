@@ -53,3 +53,16 @@ def test_an_echo_of_the_signal_is_no_second_one(monkeypatch):
     stop._asked_at -= 1
     stop._received(signal.SIGINT, None)
     assert killed == [signal.SIGINT]
+
+
+def test_a_signal_that_comes_while_the_first_one_is_taken_in_waits_for_nothing():
+    stop = Stop()
+
+    class Event:
+        def set(self):
+            stop.ask("SIGINT")  # which would come here again, and in the real event wait for its lock for ever
+
+    stop._event = Event()
+    stop.ask("SIGTERM")
+    with pytest.raises(Failure, match="SIGTERM"):
+        stop.check()

@@ -2,12 +2,16 @@
 
 import errno
 import gc
+import io
 import os
 import weakref
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
+from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import BucketUrl
 from modelberth.core.location import Place
 from modelberth.core.parts import equal_parts
@@ -127,6 +131,75 @@ def test_a_copy_asks_for_a_key_that_is_free_and_is_none_when_it_is_not(s3_store,
     assert s3_store.copy(Place("a", "k/a", 10, "c", "e"), "k/b") is None
 
 
+def test_a_copy_is_not_asked_for_where_an_object_is(s3_store):
+    s3_store.client.head_object = lambda **_: {"ContentLength": 1, "ETag": "theirs"}
+    s3_store.client.copy_object = None
+    assert s3_store.copy(Place("a", "k/a", 10, "c", "e"), "k/b") is None
+
+
 @pytest.mark.parametrize("version", ["", "3HL4kqtJlcpXroDTDmJ", "²"])
 def test_a_place_without_a_generation_is_sent_instead_of_copied(version):
     assert gcs.GcsStore.__new__(gcs.GcsStore).copy(Place("a", "k/a", 1, "c", "e", version), "k/b") is None
+
+
+class Stream:
+    """A resumable upload that ends in an error, and cannot be ended."""
+
+    def __init__(self, error):
+        self.error = error
+        self._buffer = io.BytesIO()
+
+    def write(self, _data):
+        raise self.error
+
+    close = terminate = lambda self: self.write(b"")
+
+
+class Blob:
+    name = "k/a"
+
+    def __init__(self, error):
+        self.stream = Stream(error)
+
+    def open(self, *_, **__):
+        return self.stream
+
+
+def answered(status):
+    response = requests.Response()
+    response.status_code, response.request = status, requests.Request("PUT", "http://gcs/upload").prepare()
+    return InvalidResponse(response, "Request failed", status)
+
+
+@pytest.fixture
+def gcs_store():
+    made = gcs.GcsStore.__new__(gcs.GcsStore)
+    made.url = BucketUrl.parse("gs://bucket/models")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (answered(403), ExitCode.DENIED),
+        (answered(401), ExitCode.DENIED),
+        (answered(404), ExitCode.NOT_FOUND),
+        (answered(412), ExitCode.REFUSED),
+        (answered(503), ExitCode.UNREACHABLE),
+        (answered(308), ExitCode.UNREACHABLE),
+        (DataCorruption(None, "other checksum"), ExitCode.UNREACHABLE),
+        (requests.ConnectionError(), ExitCode.UNREACHABLE),
+    ],
+    ids=str,
+)
+def test_an_answer_that_ends_a_resumable_upload_is_told_as_what_it_means(gcs_store, error, code):
+    writing = gcs._Resumable(gcs_store, Blob(error))
+    with pytest.raises(Failure) as raised:
+        writing.send(0, memoryview(b"data"), 0)
+    assert raised.value.code is code
+
+
+def test_a_resumable_upload_that_cannot_be_ended_is_let_go_of(gcs_store):
+    blob = Blob(answered(412))
+    assert gcs._Resumable(gcs_store, blob).finish("c") is None
+    assert blob.stream._buffer.closed

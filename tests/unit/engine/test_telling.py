@@ -101,3 +101,11 @@ def test_other_trouble_with_the_stream_than_a_reader_that_left_is_not_swallowed(
 
     with pytest.raises(OSError, match="No space"):
         say(Full(), "text")
+
+
+def test_a_log_on_a_full_disk_is_no_trouble_of_the_work():
+    class Full(io.StringIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    Told(Full()).emit(logging.makeLogRecord({"msg": "published"}))

@@ -184,9 +184,13 @@ LASTING = {
     "302": (status(302), ExitCode.UNREACHABLE, 1),
     "503": (status(503), ExitCode.UNREACHABLE, 8),
     "closed": (None, ExitCode.UNREACHABLE, 8),
-    "another range": (lambda r: whole(r).replace(b"bytes 0-", b"bytes 1-"), ExitCode.MISMATCH, 1),
+    "another range": (lambda r: whole(r).replace(b"bytes 0-", b"bytes 1-"), ExitCode.UNREACHABLE, 8),
     "the whole object, longer than asked for": (
-        lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + DATA, ExitCode.MISMATCH, 1),
+        lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + DATA, ExitCode.UNREACHABLE, 8),
+    "the whole object, shorter than asked for": (
+        lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + DATA[:99], ExitCode.MISMATCH, 1),
+    "a range of a shorter object": (
+        lambda r: whole(r).replace(b"/10240", b"/9999"), ExitCode.MISMATCH, 1),
 }  # fmt: skip
 
 

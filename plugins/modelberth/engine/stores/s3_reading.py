@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
 from modelberth.core.failure import ExitCode, Failure
@@ -168,9 +168,11 @@ def _namespace(page: ElementTree.Element) -> str:
 
 
 def _listed(page: ElementTree.Element) -> Iterator[Stored]:
+    # A server that knows no encoding-type leaves keys as they are, and does not say that it encoded them.
+    plain = unquote_plus if _text(page, "EncodingType") == "url" else str
     for item in page.iterfind(f"{_namespace(page)}Contents"):
         said = {field.tag.rpartition("}")[2]: field.text or "" for field in item}
-        yield Stored(unquote_plus(said["Key"]), int(said["Size"]), said.get("ETag", ""))
+        yield Stored(plain(said["Key"]), int(said["Size"]), said.get("ETag", ""))
 
 
 def _text(element: ElementTree.Element, name: str) -> str:
@@ -203,10 +205,22 @@ def _from_environment(bucket: str) -> Access | None:
     endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL", "")
     access, secret = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
     other = ("AWS_CONFIG_FILE", "AWS_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-    if not (endpoint and access and secret) or any(map(env.get, other)) or Path("~/.aws/config").expanduser().exists():
+    if (
+        not (_is_url(endpoint) and access and secret)
+        or any(map(env.get, other))
+        or Path("~/.aws/config").expanduser().exists()
+    ):
         return None
     keys = Keys(access, secret, env.get("AWS_SESSION_TOKEN", ""))
     return Access(f"{endpoint.rstrip('/')}/{bucket}/", Signer(lambda: keys, region() or "us-east-1"))
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _from_botocore(bucket: str) -> Access:
