@@ -19,9 +19,11 @@ from google.api_core.exceptions import (
     PreconditionFailed,
     RetryError,
     Unauthorized,
+    from_http_response,
 )
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage  # type: ignore[import-untyped]
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
 from requests.exceptions import RequestException
 
 from modelberth.core.failure import ExitCode, Failure
@@ -161,7 +163,14 @@ class GcsStore:
             raise Failure(
                 ExitCode.DENIED, f"Access to {self.name(key)} was denied: check the credentials and their rights."
             ) from error
-        except (GoogleAPICallError, GoogleAuthError, RetryError, RequestException, ConnectionError) as error:
+        except (
+            GoogleAPICallError,
+            GoogleAuthError,
+            RetryError,
+            RequestException,
+            ConnectionError,
+            DataCorruption,
+        ) as error:
             raise Failure(
                 ExitCode.UNREACHABLE, f"Could not reach {self.name(key)}: {type(error).__name__}. Run the same again."
             ) from error
@@ -180,7 +189,7 @@ class _Resumable(CopiesNoParts):
 
     def send(self, number: int, data: memoryview, checksum: int) -> bool:  # noqa: ARG002 - in order, one stream
         """Send the next part."""
-        with self._store.translated(self._blob.name), self._exists():
+        with self._store.translated(self._blob.name), self._exists(), _plain():
             self._stream.write(data)
         return True
 
@@ -188,8 +197,10 @@ class _Resumable(CopiesNoParts):
         """Let the object appear, unless there is one already."""
         with self._store.translated(self._blob.name):
             try:
-                self._stream.close()
+                with _plain():
+                    self._stream.close()
             except PreconditionFailed:
+                self.abandon()
                 return None
         found = self._store.head(self._blob.name)
         if found and found.checksum != checksum:
@@ -216,8 +227,17 @@ class _Resumable(CopiesNoParts):
         """End the session. A stream that is merely forgotten would be closed, and what was sent so far appear."""
         try:
             self._stream.terminate()
-        except RequestException:
+        except (RequestException, GoogleAuthError, InvalidResponse):
             self._stream._buffer.close()
+
+
+@contextmanager
+def _plain() -> Iterator[None]:
+    """Turn an answer that streams complain of into the error that all other requests raise for it."""
+    try:
+        yield
+    except InvalidResponse as error:
+        raise from_http_response(error.response) from error  # type: ignore[no-untyped-call]
 
 
 def _stored(blob: Any) -> Stored:
