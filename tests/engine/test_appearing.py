@@ -1,6 +1,9 @@
 """What appears in the bucket behind an upload's back, and answers that are lost on their way back."""
 
+import pytest
+
 from modelberth.engine.stores.s3 import S3Store
+from modelberth.engine.stores.s3_writing import Multipart
 
 
 def test_an_object_that_appears_where_a_copy_goes_is_not_overwritten(model, s3, modelberth, monkeypatch):
@@ -18,3 +21,34 @@ def test_an_object_that_appears_where_a_copy_goes_is_not_overwritten(model, s3, 
     assert (ran.code, ran.result["outcome"]) == (20, "mismatch"), ran.result
     assert "should be a copy of" in ran.problem
     assert s3.read(key) == b"theirs"
+
+
+@pytest.fixture
+def joining(monkeypatch):
+    """What a test does with a multipart upload just before it is joined."""
+    real = Multipart.finish
+
+    def before(what):
+        def finish(writing, checksum):
+            what(writing, lambda: real(writing, checksum))
+            return real(writing, checksum)
+
+        monkeypatch.setattr(Multipart, "finish", finish)
+
+    return before
+
+
+def test_an_upload_whose_parts_were_joined_by_a_request_whose_answer_was_lost_goes_on(model, s3, modelberth, joining):
+    joining(lambda _writing, join: join())
+    ran = modelberth.upload(model, s3, "u1")
+    assert ran.code == 0, ran.result
+    assert ran.result["location"] in s3.names()
+
+
+def test_an_upload_whose_parts_somebody_aborted_may_be_run_again(model, s3, modelberth, joining, monkeypatch):
+    joining(lambda writing, _join: writing.abandon())
+    ran = modelberth.upload(model, s3, "u1")
+    assert (ran.code, ran.result["outcome"]) == (14, "unreachable"), ran.result
+    assert "model.safetensors' was sent, but is not in the bucket: run the same again" in ran.problem
+    monkeypatch.undo()
+    assert modelberth.upload(model, s3, "u1").code == 0

@@ -267,9 +267,11 @@ class _Upload:
     def _finished(self, item: Outgoing, digested: Digested, stored: Stored | None) -> None:
         # "Exists already" is also the answer to a repeated request whose first answer was lost: look at what is there.
         stored = stored or self._store.head(item.key)
-        if stored is None or (
-            stored.checksum and (stored.size, stored.checksum) != (item.file.size, digested.checksum)
-        ):
+        if stored is None:
+            raise Failure(
+                ExitCode.UNREACHABLE, f"Object {item.key!r} was sent, but is not in the bucket: run the same again."
+            )
+        if stored.checksum and (stored.size, stored.checksum) != (item.file.size, digested.checksum):
             raise self._used(item.key)
         self._done(digested, stored)
 

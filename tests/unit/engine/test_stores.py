@@ -17,7 +17,7 @@ from modelberth.core.location import Place
 from modelberth.core.parts import equal_parts
 from modelberth.engine.outgoing import Whole, tasks
 from modelberth.engine.scan import scan
-from modelberth.engine.stores import file, gcs, s3
+from modelberth.engine.stores import Unjoined, file, gcs, s3
 from modelberth.engine.stores.file import FileStore
 
 
@@ -203,3 +203,45 @@ def test_a_resumable_upload_that_cannot_be_ended_is_let_go_of(gcs_store):
     blob = Blob(answered(412))
     assert gcs._Resumable(gcs_store, blob).finish("c") is None
     assert blob.stream._buffer.closed
+
+
+def said(code, operation, status=400):
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
+
+
+def failing(code, operation, status=400):
+    def call(**_):
+        raise said(code, operation, status)
+
+    return call
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchUpload"])
+def test_parts_that_a_lost_answer_had_joined_already_are_looked_for_at_the_key(s3_store, code):
+    writing = s3_store.write("k/a", equal_parts(20 * 2**20))
+    s3_store.client.complete_multipart_upload = failing(code, "CompleteMultipartUpload")
+    s3_store.client.abort_multipart_upload = failing("NoSuchUpload", "AbortMultipartUpload", 404)
+    assert writing.finish("c") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        *[("InternalError", 200), ("InternalError", 500), ("ServiceUnavailable", 503), ("SlowDown", 503)],
+        *[("OperationAborted", 409), ("RequestTimeout", 400), ("NoSuchUpload", 404)],
+    ],
+)
+def test_a_store_that_is_busy_when_it_copies_a_part_is_asked_again_later(s3_store, code, status):
+    writing = s3_store.write("k/b", equal_parts(20 * 2**20))
+    s3_store.client.upload_part_copy = failing(code, "UploadPartCopy", status)
+    with pytest.raises(Failure) as raised:
+        writing.copy(0, 8 * 2**20, Place("a", "k/a", 20 * 2**20, "c", "e"), 0)
+    assert (raised.value.code, s3_store.client.calls) == (ExitCode.UNREACHABLE, [])
+
+
+@pytest.mark.parametrize("code", ["NotImplemented", "NoSuchKey", "PreconditionFailed", "InvalidRequest"])
+def test_a_store_that_does_not_copy_a_part_is_sent_it(s3_store, code):
+    writing = s3_store.write("k/b", equal_parts(20 * 2**20))
+    s3_store.client.upload_part_copy = failing(code, "UploadPartCopy", 501)
+    with pytest.raises(Unjoined):
+        writing.copy(0, 8 * 2**20, Place("a", "k/a", 20 * 2**20, "c", "e"), 0)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _LARGEST_COPY = 5 * 1024**3
 _COPY_PART = 1024**3
 _GONE = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+_BUSY = {"InternalError", "ServiceUnavailable", "OperationAborted"}
+"""What a second try may heal, whatever the status: it is 200 where a copy had begun, and 409 beside another request."""
+
 _NO_CONDITION = {"NotImplemented"}
 """Of a server that refuses a condition that it does not know: the object is sent instead."""
 
@@ -161,7 +164,8 @@ class S3Store(S3Reader):
             raise no_credentials(self.name(key)) from error
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            raise self.refused(code_of(error), status, key) from error
+            busy = code_of(error) in _BUSY
+            raise self.refused(code_of(error), 503 if busy else status, key) from error
         except (BotoCoreError, OSError) as error:
             raise Failure(
                 ExitCode.UNREACHABLE,

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
-from modelberth.engine.stores import CopiesNoParts, Stored, Unjoined
+from modelberth.engine.stores import CopiesNoParts, Stored, Unfinished, Unjoined
 
 if TYPE_CHECKING:
     from modelberth.core.location import Place
-    from modelberth.engine.stores import Unfinished
     from modelberth.engine.stores.s3 import S3Store
 
 _PIECE = 1024 * 1024
 EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _UNJOINABLE = {"BadDigest", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidRequest", "NotImplemented"}
-_COPYING_FAILS = {"RequestTimeout", "SlowDown", "ExpiredToken", "NoSuchUpload"}
+_COPYING_FAILS = {
+    *("RequestTimeout", "SlowDown", "ServiceUnavailable", "InternalError", "OperationAborted"),
+    *("ExpiredToken", "NoSuchUpload"),
+}
 """What says nothing of whether the store copies ranges."""
 
 
@@ -114,7 +116,10 @@ class Multipart:
         self._etags[number], self._all_sent = answer["CopyPartResult"]["ETag"], False
 
     def finish(self, checksum: str) -> Stored | None:
-        """Join the parts."""
+        """Join the parts.
+
+        An upload that is gone was joined by a request whose answer was lost, or abandoned: the key tells which.
+        """
         parts = [{"PartNumber": number + 1, "ETag": etag} for number, etag in sorted(self._etags.items())]
         with self._store.translated(self._names["Key"]):
             try:
@@ -128,6 +133,8 @@ class Multipart:
                     )
                 )
             except ClientError as error:
+                if code_of(error) == "NoSuchUpload":
+                    return None
                 if self._all_sent or code_of(error) not in _UNJOINABLE:
                     raise
                 raise Unjoined(code_of(error)) from error
@@ -141,8 +148,7 @@ class Multipart:
 
     def abandon(self) -> None:
         """Abort, so that the parts cost nothing."""
-        with self._store.translated(self._names["Key"]):
-            self._store.client.abort_multipart_upload(**self._names)
+        self._store.abandon(Unfinished(self._names["Key"], self._names["UploadId"]))
 
 
 def _is(there: Stored, data: memoryview, checksum: str) -> bool:
