@@ -76,6 +76,16 @@ def test_adopting_again_reads_nothing_until_something_changed(there, under, buck
     assert other.result["revision"] != first.result["revision"]
 
 
+def test_adopting_again_looks_whether_the_manifest_is_the_revisions(there, bucket, modelberth):
+    adopt(modelberth, there, bucket)
+    key = next(name for name in bucket.names() if name.endswith("/manifest.json"))
+    bucket.replace(key, canonical.dump(canonical.load(bucket.read(key)) | {"chunk_digest": "sha256"}))
+    other = adopt(modelberth, there, bucket)
+    assert (other.code, other.result["outcome"]) == (20, "mismatch"), other.result
+    bucket.delete(key)
+    assert adopt(modelberth, there, bucket, "a2").result["upload"] == "a2"
+
+
 def test_what_was_adopted_and_then_replaced_is_not_served(there, under, bucket, modelberth, claim):
     ran = adopt(modelberth, there, bucket)
     place(bucket, f"{under}/config.json", b"[]")

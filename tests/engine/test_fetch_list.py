@@ -296,6 +296,7 @@ ASTRAY = {
     "a file": (lambda web: "file:///etc/passwd", "to no URL of http"),
     "nowhere": (lambda web: "", "to no URL of http"),
     "half a bracket": (lambda web: "http://[x/", "to no URL of http"),
+    "a port that there cannot be": (lambda web: "http://127.0.0.1:99999/x", "to no URL of http"),
     "a user": (lambda web: "http://a:b@127.0.0.1/x", "to no URL of http"),
 }
 
@@ -390,6 +391,32 @@ def test_a_file_that_is_replaced_while_it_is_read_is_found(web, s3, upload, heed
     assert (ran.code, ran.result["outcome"]) == (27, "changed"), ran.result
     assert "File 'model.safetensors' of the source changed" in ran.problem
     assert not [key for key in s3.names() if key.endswith(".safetensors") or "revisions" in key]
+
+
+HEAD_ANSWERS = {404: (27, "changed"), 412: (27, "changed"), 403: (25, "denied"), 400: (14, "unreachable")}
+
+
+@pytest.mark.parametrize(("status", "expected"), HEAD_ANSWERS.items())
+def test_a_head_that_cannot_be_read_without_ranges_ends_the_upload(web, s3, upload, status, expected):
+    web.ranges, web.answer["model.safetensors"] = False, [0, 0, *[status] * 9]  # after the first look, and the bytes
+    ran = upload(listed(web.url), s3)
+    assert (ran.code, ran.result["outcome"]) == expected, ran.result
+    assert "model.safetensors" in ran.problem
+    assert not [key for key in s3.names() if "revisions" in key]
+
+
+def test_a_head_that_is_denied_once_without_ranges_is_asked_for_anew(web, s3, upload, modelberth, claim, same, trees):
+    web.ranges, web.answer["model.safetensors"] = False, [0, 0, 403]
+    assert_whole(upload(listed(web.url), s3), modelberth, s3, claim, same, trees)
+    assert web.answer["model.safetensors"] == []
+
+
+@pytest.mark.parametrize("heeds", [True, False], ids=["heeds If-Match", "ignores If-Match"])
+def test_the_head_of_a_file_that_took_the_place_of_the_one_that_is_read_is_not_used(web, s3, upload, heeds):
+    web.ranges, web.heeds_if_match = False, heeds
+    replace_after(web, 2)
+    ran = upload(listed(web.url), s3)
+    assert (ran.code, ran.result["outcome"]) == (27, "changed"), ran.result
 
 
 def replace_after(web, count):

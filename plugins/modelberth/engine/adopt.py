@@ -15,6 +15,7 @@ from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Location, Place, adopted_as
 from modelberth.core.manifest import LARGEST, Manifest
 from modelberth.core.revision import Revision
+from modelberth.engine.bucket import read_manifest
 from modelberth.engine.describe import Digested, digest_files
 from modelberth.engine.earlier import location_keys
 from modelberth.engine.pace import Pace
@@ -147,10 +148,17 @@ class _Adoption:
         return None
 
     def _has(self, location: Location) -> bool:
-        """Whether a location's manifest is there, and names the directories that are here."""
-        key = layout.manifest_key(self._store.url, self._order.model, location.revision.digest)
-        data = self._store.read(key, LARGEST)
-        return data is not None and list(Manifest.parse(data).empty_dirs) == self._empty_dirs
+        """Whether a location's manifest is there, and names the directories that are here.
+
+        :raises Failure: Another one lies in its place.
+        """
+        try:
+            manifest = read_manifest(self._store, Revision(self._order.model, location.revision.digest))
+        except Failure as failure:
+            if failure.code is ExitCode.NOT_FOUND:
+                return False
+            raise
+        return list(manifest.empty_dirs) == self._empty_dirs
 
     def complete(self) -> Location:
         """Pin, read and look again; then write manifest and location."""

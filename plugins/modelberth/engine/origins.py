@@ -188,7 +188,7 @@ class Web(_Origin):
         try:
             found = urljoin(url, location)
             parts = urlsplit(found)
-            fine = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+            fine = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
             found.encode("ascii")
         except ValueError:
             fine = False

@@ -10,9 +10,10 @@ from modelberth.core.chunks import Span
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.engine.heads import head_of
 from modelberth.engine.http import Answer
+from modelberth.engine.transport import final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from modelberth.engine.http import Get
     from modelberth.engine.pace import Pace
@@ -72,8 +73,26 @@ class RemoteFile:
         """Return a stream of its first bytes, for who looks for the head."""
         if self.in_order:
             most = min(self.size, _LONGEST_HEAD.get(PurePosixPath(self.path).suffix.lower(), _AT_ONCE))
-            return io.BytesIO(self._transport.small(lambda: self._origin.get(anew=False), most)[2])
+            return io.BytesIO(self._first(most))
         return io.BufferedReader(_Ranges(self), _AT_ONCE)
+
+    def _first(self, count: int) -> bytes:
+        """Return the file's first *count* bytes, perhaps some more, by a request that asks for no range.
+
+        :raises Failure: It could not be read, or changed since it was looked at.
+        """
+        for anew in (False, True):
+            get, (status, headers, data) = self._asked(count, anew=anew)
+            if status in (200, 206):
+                if get.check:
+                    get.check(headers)
+                return data
+        answer = Answer(status, headers)
+        raise self._translated(final(answer, 2, get.what), answer) from answer
+
+    def _asked(self, count: int, *, anew: bool) -> tuple[Get, tuple[int, Mapping[str, str], bytes]]:
+        get = self._origin.get(anew=anew)
+        return get, self._transport.small(lambda: get, count)
 
     def bring(self, spans: Sequence[Span], sink: Sink) -> None:
         """Let *sink* receive each of *spans*, which are neighbours, in order.
@@ -93,7 +112,7 @@ class RemoteFile:
             else:
                 self._transport.bring(sign, spans, self._paced(spans, sink))
         except Failure as failure:
-            raise self._translated(failure) from failure
+            raise self._translated(failure, failure.__cause__) from failure
 
     def _paced(self, spans: Sequence[Span], sink: Sink) -> Sink:
         pace = self._pace
@@ -121,7 +140,7 @@ class RemoteFile:
 
         self._transport.bring(sign, [Span(0, self.size)], take)
 
-    def _translated(self, failure: Failure) -> Failure:
+    def _translated(self, failure: Failure, cause: BaseException | None) -> Failure:
         """Say what an answer means of a source, which was there when it was looked at.
 
         | answer | is |
@@ -129,7 +148,6 @@ class RemoteFile:
         | 404, 410, 412, 416 | changed |
         | any other, or none | what it was |
         """
-        cause = failure.__cause__
         if not isinstance(cause, Answer) or cause.status not in (404, 410, 412, 416):
             return failure
         what = {412: "was replaced", 416: "became shorter, or answers with other bytes than it was asked for"}

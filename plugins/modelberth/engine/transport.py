@@ -97,7 +97,7 @@ class Transport:
     def _wait(self, trouble: Answer | Broken | Again, tries: int, most: int, what: str) -> None:
         """Wait before the next try, or say that there is none."""
         if tries >= most:
-            raise _final(trouble, tries, what) from trouble
+            raise final(trouble, tries, what) from trouble
         wait = min(_LONGEST_WAIT, 0.25 * 2**tries) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter is no secret
         asked = trouble.retry_after if isinstance(trouble, Answer) else 0.0
         self._stop.sleep(max(wait, min(asked, 60.0)))
@@ -124,7 +124,7 @@ def _may_pass(status: int) -> bool:
     return status in (408, 429) or status >= 500
 
 
-def _final(trouble: Exception, tries: int, what: str) -> Failure:
+def final(trouble: Exception, tries: int, what: str) -> Failure:
     """Return what a trouble means when it does not go away.
 
     | trouble | code |
