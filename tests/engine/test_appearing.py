@@ -52,3 +52,12 @@ def test_an_upload_whose_parts_somebody_aborted_may_be_run_again(model, s3, mode
     assert "model.safetensors' was sent, but is not in the bucket: run the same again" in ran.problem
     monkeypatch.undo()
     assert modelberth.upload(model, s3, "u1").code == 0
+
+
+def test_an_upload_that_lost_an_object_says_so_when_it_is_run_again(model, s3, modelberth):
+    modelberth.upload(model, s3, "u1")
+    s3.delete(s3.parsed.key("minilm", "data", "u1", "model.safetensors"))
+    again = modelberth.upload(model, s3, "u1")
+    assert (again.code, again.result["outcome"]) == (11, "incomplete"), again.result
+    assert "is missing from the bucket" in again.problem
+    assert modelberth.upload(model, s3, "u2").code == 0

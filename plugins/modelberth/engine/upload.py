@@ -154,7 +154,11 @@ class _Upload:
         return parts and (file.cheap or file.path in self._earlier.paths)
 
     def known_revision(self) -> Location | None:
-        """Return where the source's revision is already, if the bucket has it and it answers."""
+        """Return where the source's revision is already, if the bucket has it and it answers.
+
+        :raises Failure: It cannot be told, or what this very upload brought there is not all there: under its name
+            nothing else can be sent.
+        """
         if len(self._digested) < len(self._source.files):
             return None
         manifest = self._manifest()
@@ -170,9 +174,16 @@ class _Upload:
         except Failure as failure:
             if failure.code in (ExitCode.DENIED, ExitCode.UNREACHABLE):
                 raise
+            if failure.code in (ExitCode.INCOMPLETE, ExitCode.STALLED) and self._own_location(revision):
+                raise
             return None
         log.info("Revision %s: already uploaded as %s.", revision, location.upload)
         return location
+
+    def _own_location(self, revision: Revision) -> bool:
+        """Say whether an earlier run of this upload was complete."""
+        order = self._order
+        return layout.location_key(order.url, order.model, revision.digest, order.name) in self._locations
 
     def complete(self) -> Location:
         """Bring every file into the bucket, then the manifest, then the location."""
