@@ -2,6 +2,7 @@
 
 import pytest
 
+from modelberth.core import manifest
 from modelberth.engine.stores.s3 import S3Store
 from modelberth.engine.stores.s3_writing import Multipart
 
@@ -61,3 +62,18 @@ def test_an_upload_that_lost_an_object_says_so_when_it_is_run_again(model, s3, m
     assert (again.code, again.result["outcome"]) == (11, "incomplete"), again.result
     assert "is missing from the bucket" in again.problem
     assert modelberth.upload(model, s3, "u2").code == 0
+
+
+@pytest.mark.parametrize("command", ["upload", "adopt"])
+def test_more_files_than_a_manifest_may_name_are_refused_before_one_is_sent(
+    s3, model, modelberth, monkeypatch, command
+):
+    under = s3.parsed.prefix.removesuffix("models") + "raw"
+    for name in "ab":
+        s3.replace(f"{under}/{name}", b"x")
+    before = s3.names()
+    monkeypatch.setattr(manifest, "MOST_FILES", 1)
+    source = {"upload": model, "adopt": f"s3://{s3.parsed.bucket}/{under}"}[command]
+    ran = modelberth(command, source, s3.url, "--model", "minilm", "--upload", "u1")
+    assert (ran.code, "files; at most 1 are accepted" in ran.problem) == (21, True), ran.result
+    assert s3.names() == before

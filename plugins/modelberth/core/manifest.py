@@ -17,12 +17,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelberth.core import canonical, paths
 from modelberth.core.chunks import CHUNK_SIZE, Span, chunk_span, count_chunks
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 CHUNK_DIGESTS = ("blake3", "sha256")
 LARGEST = 64 * 1024 * 1024
@@ -123,6 +126,14 @@ class Manifest:
         return sum(entry.size for entry in self.files)
 
 
+def refuse_excess(sizes: Collection[int]) -> None:
+    """Refuse files of *sizes* bytes that no manifest may name, before anything is read of them.
+
+    :raises Failure: There are none or too many, or they have too many chunks.
+    """
+    _refuse_any(_count_problems(len(sizes), sum(map(count_chunks, sizes))))
+
+
 def _refuse_any(problems: list[str]) -> None:
     if problems:
         more = [f"{len(problems) - _SHOWN} more."] if len(problems) > _SHOWN else []
@@ -186,7 +197,10 @@ def _path_problems(manifest: Manifest) -> list[str]:
 
 
 def _bound_problems(manifest: Manifest) -> list[str]:
-    files, chunks = len(manifest.files), sum(len(entry.chunks) for entry in manifest.files)
+    return _count_problems(len(manifest.files), sum(len(entry.chunks) for entry in manifest.files))
+
+
+def _count_problems(files: int, chunks: int) -> list[str]:
     problems = [] if files <= MOST_FILES else [f"It has {files} files; at most {MOST_FILES} are accepted."]
     if not files:
         problems.append("It has no file.")

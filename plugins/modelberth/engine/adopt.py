@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from modelberth.core import layout, paths
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Location, Place, adopted_as
-from modelberth.core.manifest import LARGEST, Manifest
+from modelberth.core.manifest import LARGEST, Manifest, refuse_excess
 from modelberth.core.revision import Revision
 from modelberth.engine.bucket import read_manifest
 from modelberth.engine.describe import Digested, digest_files
@@ -122,6 +122,7 @@ class _Adoption:
             raise Failure(
                 ExitCode.NOT_FOUND, f"No object under {str(self._order.prefix)!r}: there is no model to adopt."
             )
+        refuse_excess([item.size for item in files.values()])
         return files, empty
 
     def known(self) -> Location | None:

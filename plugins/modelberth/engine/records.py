@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 def write_down(store: Store, manifest: Manifest, location: Location) -> str:
     """Write the manifest, then the location; return the latter's key.
 
-    :raises Failure: Something else is in their place.
+    :raises Failure: Something else is in their place, or no reader would accept them: nothing is written then.
     """
     model, digest = location.revision.model, manifest.digest
-    _create_equal(store, layout.manifest_key(store.url, model, digest), manifest.dump())
+    named, placed = manifest.dump(), location.dump()
+    Manifest.parse(named)
+    Location.parse(placed)
+    _create_equal(store, layout.manifest_key(store.url, model, digest), named)
     key = layout.location_key(store.url, model, digest, location.upload)
-    _create_equal(store, key, location.dump())
+    _create_equal(store, key, placed)
     return key
 
 

@@ -19,7 +19,7 @@ from modelberth.core.choices import Sending, sending
 from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Location, Place
-from modelberth.core.manifest import Manifest
+from modelberth.core.manifest import Manifest, refuse_excess
 from modelberth.core.revision import Revision
 from modelberth.engine.bucket import find_location, read_manifest
 from modelberth.engine.describe import Digested, digest_files
@@ -73,6 +73,7 @@ def upload(order: Order, stop: Stop) -> Result:
     :raises Failure: It could not be done; the revision is then not usable from this upload.
     """
     source = open_source(order.source, order.follow_links, stop)
+    refuse_excess([file.size for file in source.files])
     run = _Upload(order, open_store(order.url, stop), source, stop)
     location = run.known_revision() or run.complete()
     return {
