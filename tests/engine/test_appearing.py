@@ -50,7 +50,7 @@ def test_an_upload_whose_parts_somebody_aborted_may_be_run_again(model, s3, mode
     joining(lambda writing, _join: writing.abandon())
     ran = modelberth.upload(model, s3, "u1")
     assert (ran.code, ran.result["outcome"]) == (14, "unreachable"), ran.result
-    assert "model.safetensors' was sent, but is not in the bucket: run the same again" in ran.problem
+    assert "model.safetensors' was sent, but is not there: run the same again" in ran.problem
     monkeypatch.undo()
     assert modelberth.upload(model, s3, "u1").code == 0
 

@@ -5,6 +5,7 @@ import http.server
 import json
 import random
 import threading
+import time
 import uuid
 
 import pytest
@@ -245,6 +246,20 @@ def test_the_same_list_again_sends_nothing(web, s3, upload):
         assert (again.code, again.result["bytes_uploaded"], again.result["upload"]) == (0, 0, "u1")
         assert again.result["location"] == first.result["location"]
     assert s3.objects() == before
+
+
+def timed(call):
+    began = time.monotonic()
+    return call(), time.monotonic() - began
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["with ranges", "without ranges"])
+def test_what_is_read_only_to_find_that_the_bucket_has_it_keeps_to_the_bandwidth(web, s3, upload, ranges):
+    web.ranges = ranges
+    assert upload(listed(web.url), s3).code == 0
+    again, seconds = timed(lambda: upload(listed(web.url), s3, "u2", "--bandwidth-limit", "10MiB"))
+    assert (again.code, again.result["bytes_uploaded"]) == (0, 0)
+    assert seconds > (25_000_000 - 8 * MIB) / (10 * MIB)
 
 
 def test_nothing_is_written_to_the_disk(web, s3, upload, tmp_path, monkeypatch):

@@ -193,12 +193,11 @@ class _Adoption:
     def _digested(self, places: Mapping[str, Place]) -> dict[str, Digested]:
         transport, pace = Transport(self._stop), Pace(self._order.rate, self._stop)
         files = [
-            RemoteFile(path, place.size, _Pinned(self._store, place), transport, pace=pace)
+            RemoteFile(path, place.size, _Pinned(self._store, place), transport)
             for path, place in sorted(places.items())
         ]
-        found = digest_files(
-            f"{self._order.model} adopt {self._order.name}", files, self._stop, self._store.checksum, self._streams
-        )
+        subject = f"{self._order.model} adopt {self._order.name}"
+        found = digest_files(subject, files, self._stop, self._store.checksum, self._streams, pace)
         self.read = sum(file.size for file in files)
         return {item.file.path: item for item in found}
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from modelberth.engine.pace import Pace
     from modelberth.engine.source import File
     from modelberth.engine.stopping import Stop
     from modelberth.engine.transport import Fill
@@ -122,12 +123,18 @@ class Digesting:
 
 
 def digest_files(
-    subject: str, files: Sequence[File], stop: Stop, checksum: str | None = None, threads: int | None = None
+    subject: str,
+    files: Sequence[File],
+    stop: Stop,
+    checksum: str | None = None,
+    threads: int | None = None,
+    pace: Pace | None = None,
 ) -> list[Digested]:
     """Read *files* and return their digests, in any order.
 
     :param subject: What progress is told of.
     :param threads: By default as many as there are cores.
+    :param pace: A limit on reading those that are behind a network.
     :raises Failure: One of them changed meanwhile.
     """
     found: list[Digested] = []
@@ -138,6 +145,8 @@ def digest_files(
 
         def sink(number: int, fill: Fill) -> None:
             stop.check()
+            if pace and not item.file.cheap:
+                pace.take(spans[number].length)
             view = buffers.chunk[: spans[number].length]
             fill(view, nothing)
             item.take(spans[number].start, view)

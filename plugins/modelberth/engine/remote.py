@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from modelberth.engine.http import Get
-    from modelberth.engine.pace import Pace
     from modelberth.engine.transport import Fill, Sink, Transport
 
 _AT_ONCE = 256 * 1024
@@ -40,7 +39,6 @@ class RemoteFile:
     """One file.
 
     :param ranges: Whether a part of it can be asked for.
-    :param pace: A limit on reading it, where nothing else limits that.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class RemoteFile:
         sha256: str = "",
         executable: bool = False,
         ranges: bool = True,
-        pace: Pace | None = None,
     ) -> None:
         self.path = path
         self.size = size
@@ -63,7 +60,6 @@ class RemoteFile:
         self.cheap = False
         self._origin = origin
         self._transport = transport
-        self._pace = pace
 
     def head(self) -> int:
         """Return where tensor data starts, 0 when that is unknown or not inside it."""
@@ -110,20 +106,9 @@ class RemoteFile:
             if self.in_order:
                 self._from_start(sign, spans, sink)
             else:
-                self._transport.bring(sign, spans, self._paced(spans, sink))
+                self._transport.bring(sign, spans, sink)
         except Failure as failure:
             raise self._translated(failure, failure.__cause__) from failure
-
-    def _paced(self, spans: Sequence[Span], sink: Sink) -> Sink:
-        pace = self._pace
-        if not pace:
-            return sink
-
-        def paced(number: int, fill: Fill) -> None:
-            pace.take(spans[number].length)
-            sink(number, fill)
-
-        return paced
 
     def _from_start(self, sign: Callable[[], Get], spans: Sequence[Span], sink: Sink) -> None:
         """Read all in one go. After a broken connection everything comes again: what was taken is passed over."""

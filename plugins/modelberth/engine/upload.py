@@ -135,7 +135,8 @@ class _Upload:
         files = [file for file in self._source.files if self._may_be_there(file)]
         cheap = all(file.cheap for file in files)
         threads = None if cheap else self._sender.threads(CHUNK_SIZE)
-        found = digest_files(self._sender.subject, files, self._stop, self._store.checksum, threads)
+        sender, checksum = self._sender, self._store.checksum
+        found = digest_files(sender.subject, files, self._stop, checksum, threads, sender.pace)
         self._digested = {item.file.path: item for item in found}
 
     def _may_be_there(self, file: File) -> bool:
@@ -280,9 +281,7 @@ class _Upload:
         # "Exists already" is also the answer to a repeated request whose first answer was lost: look at what is there.
         stored = stored or self._store.head(item.key)
         if stored is None:
-            raise Failure(
-                ExitCode.UNREACHABLE, f"Object {item.key!r} was sent, but is not in the bucket: run the same again."
-            )
+            raise Failure(ExitCode.UNREACHABLE, f"Object {item.key!r} was sent, but is not there: run the same again.")
         if stored.checksum and (stored.size, stored.checksum) != (item.file.size, digested.checksum):
             raise self._used(item.key)
         self._done(digested, stored)
