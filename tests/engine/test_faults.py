@@ -538,9 +538,8 @@ def test_sigterm_ends_within_seconds_keeps_what_arrived_and_frees_the_lock(uploa
     words = ("sync", bucket.url, claim, "--revision", uploaded["revision"])
     process = modelberth.start(*words, "--bandwidth-limit", "3MiB", "--concurrency", "2")
     deadline = time.monotonic() + 30
-    while not list(claim.rglob(MODEL)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    while not list((claim / ".modelberth/staging").glob("*/*/journal/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)  # until something arrived and is noted
     asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
     ran = modelberth.end(process)

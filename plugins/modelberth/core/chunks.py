@@ -71,22 +71,28 @@ def chunk_spans(size: int, head: int = 0) -> Iterator[Span]:
     return (chunk_span(index, size, head) for index in range(count_chunks(size, head)))
 
 
-def runs(missing: Sequence[int], longest: int) -> list[Run]:
-    """Return the requests that bring the chunks *missing* (ascending), each of neighbours, at most *longest* each.
+def runs(missing: Sequence[int], left: int, streams: int) -> list[Run]:
+    """Return the requests that bring the chunks *missing* (ascending) of a file, each of neighbours.
 
-    | missing | longest | runs |
-    |---|---|---|
-    | none | any | none |
-    | 0 1 2 | 4 | 0+3 |
-    | 0 1 2 | 2 | 0+2, 2+1 |
-    | 0 2 3 | 4 | 0+1, 2+2 |
+    They get shorter towards the end: the last ones are under way together, and a long one would be waited for alone.
+
+    :param left: How many chunks these and those of all later files are.
+
+    | missing | left | streams | runs |
+    |---|---|---|---|
+    | none | any | any | none |
+    | 0 1 2 | 999 | 1 | 0+3 |
+    | 0 2 3 | 999 | 1 | 0+1, 2+2 |
+    | 0 1 2 3 4 5 | 6 | 1 | 0+3, 3+1, 4+1, 5+1 |
     """
     found: list[Run] = []
-    for index in missing:
+    longest = 0
+    for done, index in enumerate(missing):
         last = found[-1] if found else None
         if last and last.count < longest and last.first + last.count == index:
             found[-1] = Run(last.first, last.count + 1)
         else:
+            longest = run_length(left - done, streams)
             found.append(Run(index, 1))
     return found
 

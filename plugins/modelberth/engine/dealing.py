@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelberth.core.choices import PROBE, From, Pace, take_from
-from modelberth.core.chunks import CHUNK_SIZE, Run, run_length, runs
+from modelberth.core.chunks import CHUNK_SIZE, Run, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,9 +83,10 @@ class Dealing:
     def _ask_for(self, chunks: list[tuple[int, int]]) -> None:
         """Let *chunks*, which are in order, be fetched."""
         self._asked += len(chunks) * CHUNK_SIZE
-        longest = run_length(len(chunks), self._streams)
+        left = len(chunks)
         of_files: dict[int, list[int]] = {}
         for number, index in chunks:
             of_files.setdefault(number, []).append(index)
         for number, indexes in of_files.items():
-            self._to_fetch.extend(Task(number, run, From.BUCKET) for run in runs(indexes, longest))
+            self._to_fetch.extend(Task(number, run, From.BUCKET) for run in runs(indexes, left, self._streams))
+            left -= len(indexes)

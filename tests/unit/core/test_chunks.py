@@ -36,18 +36,27 @@ def test_chunks_are_neighbours_that_cover_the_file_and_begin_anew_at_the_head(si
 
 
 @pytest.mark.parametrize(
-    ("missing", "longest", "expected"),
+    ("missing", "left", "streams", "expected"),
     [
-        ([], 4, []),
-        ([0, 1, 2], 4, [Run(0, 3)]),
-        ([0, 1, 2], 2, [Run(0, 2), Run(2, 1)]),
-        ([0, 2, 3], 4, [Run(0, 1), Run(2, 2)]),
-        ([5], 1, [Run(5, 1)]),
-        ([0, 1, 2], 1, [Run(0, 1), Run(1, 1), Run(2, 1)]),
+        ([], 9, 1, []),
+        ([5], 1, 1, [Run(5, 1)]),
+        ([0, 1, 2], 999, 1, [Run(0, 3)]),
+        ([0, 2, 3], 999, 1, [Run(0, 1), Run(2, 2)]),
+        ([0, 1, 2, 3, 4, 5], 6, 1, [Run(0, 3), Run(3, 1), Run(4, 1), Run(5, 1)]),
+        ([0, 1, 2], 999, 999, [Run(0, 1), Run(1, 1), Run(2, 1)]),
     ],
 )
-def test_neighbouring_chunks_are_asked_for_in_one_request(missing, longest, expected):
-    assert runs(missing, longest) == expected
+def test_neighbouring_chunks_are_asked_for_in_one_request(missing, left, streams, expected):
+    assert runs(missing, left, streams) == expected
+
+
+@given(st.integers(1, 3000), st.integers(1, 64))
+def test_requests_bring_every_chunk_once_and_get_shorter_towards_the_end(chunks, streams):
+    found = runs(range(chunks), chunks, streams)
+    assert [index for run in found for index in range(run.first, run.first + run.count)] == list(range(chunks))
+    lengths = [run.count for run in found]
+    assert lengths == sorted(lengths, reverse=True)
+    assert set(lengths[-streams:]) == {1}
 
 
 def test_a_span_says_where_it_lies():
