@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +26,8 @@ from modelberth.core import paths
 from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import BucketUrl
-from modelberth.core.manifest import LARGEST, MOST_CHUNKS, MOST_FILES
+from modelberth.core.manifest import MOST_CHUNKS, MOST_FILES
+from modelberth.core.refusing import quoted, refuse_any, size_problems
 
 _KEYS = {"schema", "files"}
 _FILE_KEYS = {"path", "url", "size"}
@@ -33,7 +35,6 @@ _OPTIONAL = {"sha256", "etag", "version", "executable"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
 _TAG = re.compile(r"[\x20-\x7e]{1,1024}")
-_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ class FetchList:
 
         :raises Failure: *data* is anything but a sound list; all that is wrong is named.
         """
-        _refuse_any(_size_problems(data))
+        refuse_any("fetch list", _size_problems(data))
         document = _loaded(data)
-        _refuse_any(_document_problems(document))
+        refuse_any("fetch list", _document_problems(document))
         files = sorted((Wanted(**item) for item in document["files"]), key=lambda file: file.path)
         found = cls(tuple(files), tuple(sorted(document.get("empty_dirs", ()))))
-        _refuse_any(_path_problems(found))
+        refuse_any("fetch list", _path_problems(found))
         return found
 
 
@@ -93,26 +94,16 @@ def object_of(url: str) -> tuple[BucketUrl, str]:
     return found, key
 
 
-def _refuse_any(problems: list[str]) -> None:
-    if problems:
-        more = [f"{len(problems) - _SHOWN} more."] if len(problems) > _SHOWN else []
-        raise Failure(ExitCode.REFUSED, *(f"The fetch list was refused: {text}" for text in problems[:_SHOWN] + more))
-
-
 def _size_problems(data: bytes) -> list[str]:
-    """Bound by counting bytes, since a parser would turn 64 MiB of ``{}`` into gigabytes of objects."""
-    if len(data) > LARGEST:
-        return [f"It has {len(data)} bytes; at most {LARGEST} are accepted."]
-    bounds = {b"{": MOST_FILES + 1, b"[": 10_000, b",": 9 * MOST_FILES}
-    return [f"It has over {most} {sign.decode()!r}." for sign, most in bounds.items() if data.count(sign) > most]
+    return size_problems(data, {b"{": MOST_FILES + 1, b"[": 10_000, b",": 9 * MOST_FILES})
 
 
 def _loaded(data: bytes) -> Any:
     repeated: list[str] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        repeated.extend(f"Key {_short(name)} is repeated." for name in sorted(set(names)) if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        repeated.extend(f"Key {quoted(name)} is repeated." for name in sorted(times) if times[name] > 1)
         return dict(pairs)
 
     try:
@@ -120,7 +111,7 @@ def _loaded(data: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise Failure(ExitCode.REFUSED, f"The fetch list was refused: It is not JSON in UTF-8: {why}.") from error
-    _refuse_any(repeated)
+    refuse_any("fetch list", repeated)
     return document
 
 
@@ -129,7 +120,7 @@ def _document_problems(document: Any) -> list[str]:
         return [f"It must be an object with the keys {sorted(_KEYS)} and, where needed, 'empty_dirs'."]
     problems = []
     if document["schema"] != 1 or type(document["schema"]) is not int:
-        problems.append(f"Its schema is {_short(document['schema'])}; this program knows 1.")
+        problems.append(f"Its schema is {quoted(document['schema'])}; this program knows 1.")
     dirs = document.get("empty_dirs", [])
     if not isinstance(dirs, list) or not all(isinstance(path, str) for path in dirs):
         problems.append("Its empty_dirs is not a list of paths.")
@@ -140,21 +131,21 @@ def _document_problems(document: Any) -> list[str]:
 
 def _file_problems(item: Any) -> list[str]:
     if not isinstance(item, dict) or not _FILE_KEYS <= item.keys() <= _FILE_KEYS | _OPTIONAL:
-        return [f"A file is {_short(item)}; expected an object with {sorted(_FILE_KEYS)} and of {sorted(_OPTIONAL)}."]
+        return [f"A file is {quoted(item)}; expected an object with {sorted(_FILE_KEYS)} and of {sorted(_OPTIONAL)}."]
     if not isinstance(item["path"], str):
-        return [f"A path is {_short(item['path'])}; expected text."]
-    problems, name = [], _short(item["path"])
+        return [f"A path is {quoted(item['path'])}; expected text."]
+    problems, name = [], quoted(item["path"])
     if type(item["size"]) is not int or not 0 <= item["size"] <= MOST_CHUNKS * CHUNK_SIZE:
-        problems.append(f"The size of {name} is {_short(item['size'])}; expected bytes.")
+        problems.append(f"The size of {name} is {quoted(item['size'])}; expected bytes.")
     if not _fits(_HEX, item.get("sha256", "0" * 64)):
-        problems.append(f"The sha256 of {name} is {_short(item['sha256'])}; expected 64 lower-case hex digits.")
+        problems.append(f"The sha256 of {name} is {quoted(item['sha256'])}; expected 64 lower-case hex digits.")
     problems += [
-        f"The {tag} of {name} is {_short(item[tag])}; expected printable text."
+        f"The {tag} of {name} is {quoted(item[tag])}; expected printable text."
         for tag in ("etag", "version")
         if not _fits(_TAG, item.get(tag, "x"))
     ]
     if item.get("executable", True) is not True:
-        problems.append(f"'executable' of {name} is {_short(item['executable'])}; it is true or absent.")
+        problems.append(f"'executable' of {name} is {quoted(item['executable'])}; it is true or absent.")
     if why := _url_refusal(item["url"], versioned="version" in item):
         problems.append(f"The URL of {name} {why}.")
     return problems
@@ -206,8 +197,3 @@ def _path_problems(found: FetchList) -> list[str]:
     if len(names) > MOST_FILES:
         problems.append(f"It has {len(names)} files; at most {MOST_FILES} are accepted.")
     return problems + paths.clashes(names, found.empty_dirs)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core import canonical, paths
 from modelberth.core.chunks import CHUNK_SIZE
-from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.failure import Failure
 from modelberth.core.layout import upload_name
-from modelberth.core.manifest import LARGEST, MOST_CHUNKS, MOST_FILES, Manifest
+from modelberth.core.manifest import MOST_CHUNKS, MOST_FILES, Manifest
+from modelberth.core.refusing import refuse_any, size_problems
 from modelberth.core.revision import Revision
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ class Location:
             document = None if problems else canonical.load(data)
         except ValueError as error:
             problems = [str(error)]
-        problems = problems or _document_problems(document)
-        if problems:
-            raise Failure(ExitCode.REFUSED, *(f"The location was refused: {text}" for text in problems[:20]))
+        refuse_any("location", problems or _document_problems(document))
         assert isinstance(document, dict)  # noqa: S101 - for mypy: _document_problems has said so
         revision, places = Revision.parse(document["revision"]), tuple(Place(**item) for item in document["files"])
         return cls(revision, document["upload"], places, document["checksum"], document["owned"])
@@ -179,10 +178,7 @@ def _differs(place: Place, listed: Listed) -> bool:
 
 
 def _size_problems(data: bytes) -> list[str]:
-    if len(data) > LARGEST:
-        return [f"It has {len(data)} bytes; at most {LARGEST} are accepted."]
-    bounds = {b"{": MOST_FILES + 1, b"[": MOST_FILES + 1, b",": 7 * MOST_FILES}  # names may have them too
-    return [f"It has over {most} {sign.decode()!r}." for sign, most in bounds.items() if data.count(sign) > most]
+    return size_problems(data, {b"{": MOST_FILES + 1, b"[": MOST_FILES + 1, b",": 7 * MOST_FILES})
 
 
 def _document_problems(document: Any) -> list[str]:

@@ -23,12 +23,12 @@ from modelberth.core import canonical, paths
 from modelberth.core.chunks import CHUNK_SIZE, Span, chunk_span, count_chunks
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.refusing import quoted, refuse_any, size_problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 CHUNK_DIGESTS = ("blake3", "sha256")
-LARGEST = 64 * 1024 * 1024
 MOST_FILES = 200_000
 MOST_CHUNKS = 500_000
 """Nearly 4 TiB. All three bound what a hostile manifest can cost before anything is known of it."""
@@ -36,7 +36,6 @@ MOST_CHUNKS = 500_000
 _HEX = re.compile(r"[0-9a-f]{64}")
 _KEYS = {"schema", "chunk_digest", "chunk_size", "files"}
 _ENTRY_KEYS = {"path", "size", "chunks"}
-_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Manifest:
         """
         ordered = tuple(sorted(files, key=lambda entry: entry.path.encode(errors="surrogateescape")))
         manifest = cls(ordered, tuple(sorted(empty_dirs, key=lambda path: path.encode())), chunk_digest)
-        _refuse_any([*_path_problems(manifest), *_bound_problems(manifest)])
+        refuse_any("manifest", [*_path_problems(manifest), *_bound_problems(manifest)])
         return manifest
 
     @classmethod
@@ -95,16 +94,16 @@ class Manifest:
 
         :raises Failure: *data* is anything but one canonical, consistent manifest; all that is wrong is named.
         """
-        _refuse_any(_size_problems(data))
+        refuse_any("manifest", _size_problems(data))
         try:
             document = canonical.load(data)
         except ValueError as error:
             raise Failure(ExitCode.REFUSED, f"The manifest was refused: {error}") from error
-        _refuse_any(_document_problems(document))
+        refuse_any("manifest", _document_problems(document))
         manifest = cls(
             tuple(map(_entry, document["files"])), tuple(document.get("empty_dirs", ())), document["chunk_digest"]
         )
-        _refuse_any([*_path_problems(manifest), *_bound_problems(manifest), *_order_problems(manifest)])
+        refuse_any("manifest", [*_path_problems(manifest), *_bound_problems(manifest), *_order_problems(manifest)])
         return manifest
 
     def dump(self) -> bytes:
@@ -131,21 +130,11 @@ def refuse_excess(sizes: Collection[int]) -> None:
 
     :raises Failure: There are none or too many, or they have too many chunks.
     """
-    _refuse_any(_count_problems(len(sizes), sum(map(count_chunks, sizes))))
-
-
-def _refuse_any(problems: list[str]) -> None:
-    if problems:
-        more = [f"{len(problems) - _SHOWN} more."] if len(problems) > _SHOWN else []
-        raise Failure(ExitCode.REFUSED, *(f"The manifest was refused: {text}" for text in problems[:_SHOWN] + more))
+    refuse_any("manifest", _count_problems(len(sizes), sum(map(count_chunks, sizes))))
 
 
 def _size_problems(data: bytes) -> list[str]:
-    """Bound by counting bytes, since a parser would turn 64 MiB of ``{}`` into gigabytes of objects."""
-    if len(data) > LARGEST:
-        return [f"It has {len(data)} bytes; at most {LARGEST} are accepted."]
-    bounds = {b"{": MOST_FILES + 1, b"[": MOST_FILES + 2, b",": 5 * MOST_FILES + MOST_CHUNKS}
-    return [f"It has over {most} {sign.decode()!r}." for sign, most in bounds.items() if data.count(sign) > most]
+    return size_problems(data, {b"{": MOST_FILES + 1, b"[": MOST_FILES + 2, b",": 5 * MOST_FILES + MOST_CHUNKS})
 
 
 def _document_problems(document: Any) -> list[str]:
@@ -153,11 +142,11 @@ def _document_problems(document: Any) -> list[str]:
         return [f"It must be an object with the keys {sorted(_KEYS)} and, where needed, 'empty_dirs'."]
     problems = []
     if document["schema"] != 1 or type(document["schema"]) is not int:
-        problems.append(f"Its schema is {_short(document['schema'])}; this program knows 1.")
+        problems.append(f"Its schema is {quoted(document['schema'])}; this program knows 1.")
     if document["chunk_digest"] not in CHUNK_DIGESTS:
-        problems.append(f"Its chunk_digest is {_short(document['chunk_digest'])}; accepted are {list(CHUNK_DIGESTS)}.")
+        problems.append(f"Its chunk_digest is {quoted(document['chunk_digest'])}; accepted are {list(CHUNK_DIGESTS)}.")
     if document["chunk_size"] != CHUNK_SIZE or type(document["chunk_size"]) is not int:
-        problems.append(f"Its chunk_size is {_short(document['chunk_size'])}; accepted is {CHUNK_SIZE}.")
+        problems.append(f"Its chunk_size is {quoted(document['chunk_size'])}; accepted is {CHUNK_SIZE}.")
     dirs = document.get("empty_dirs", ["one"])
     if not isinstance(dirs, list) or not dirs or not all(isinstance(path, str) for path in dirs):
         problems.append("Its empty_dirs is not a list of one path or more.")
@@ -168,16 +157,16 @@ def _document_problems(document: Any) -> list[str]:
 
 def _entry_problem(item: Any) -> str | None:
     if not isinstance(item, dict) or not _ENTRY_KEYS <= item.keys() <= _ENTRY_KEYS | {"head", "executable"}:
-        return f"A file is {_short(item)}; expected an object with {sorted(_ENTRY_KEYS)}, 'head', 'executable'."
+        return f"A file is {quoted(item)}; expected an object with {sorted(_ENTRY_KEYS)}, 'head', 'executable'."
     path, size, head, chunks = item["path"], item["size"], item.get("head"), item["chunks"]
     if not isinstance(path, str):
-        return f"A path is {_short(path)}; expected text."
+        return f"A path is {quoted(path)}; expected text."
     if type(size) is not int or not 0 <= size <= MOST_CHUNKS * CHUNK_SIZE:
-        return f"The size of {path!r} is {_short(size)}; expected bytes."
+        return f"The size of {path!r} is {quoted(size)}; expected bytes."
     if head is not None and (type(head) is not int or not 0 < head < size):
-        return f"The head of {path!r} is {_short(head)}; expected more than 0 and less than its size, {size}."
+        return f"The head of {path!r} is {quoted(head)}; expected more than 0 and less than its size, {size}."
     if item.get("executable", True) is not True:
-        return f"'executable' of {path!r} is {_short(item['executable'])}; it is true or absent."
+        return f"'executable' of {path!r} is {quoted(item['executable'])}; it is true or absent."
     if not isinstance(chunks, list) or not all(isinstance(chunk, str) and _HEX.fullmatch(chunk) for chunk in chunks):
         return f"The chunks of {path!r} are not a list of 64 lower-case hex digits each."
     if len(chunks) != count_chunks(size, head or 0):
@@ -215,8 +204,3 @@ def _order_problems(manifest: Manifest) -> list[str]:
     if list(manifest.empty_dirs) != sorted(manifest.empty_dirs):
         problems.append("Its empty_dirs are not sorted.")
     return problems
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -19,7 +19,8 @@ from typing import Any
 from modelberth.core import canonical
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.manifest import LARGEST, MOST_FILES
+from modelberth.core.manifest import MOST_FILES
+from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision
 
 _NONCE = re.compile(r"[0-9a-f]{32}")

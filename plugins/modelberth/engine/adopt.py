@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from modelberth.core import layout, paths
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Location, Place, adopted_as
-from modelberth.core.manifest import LARGEST, Manifest, refuse_excess
+from modelberth.core.manifest import Manifest, refuse_excess
+from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision
 from modelberth.engine.bucket import read_manifest
 from modelberth.engine.describe import Digested, digest_files

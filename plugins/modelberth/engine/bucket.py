@@ -9,7 +9,8 @@ from modelberth.core import layout
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Listed, Location, disagreements, lost
-from modelberth.core.manifest import LARGEST, Manifest
+from modelberth.core.manifest import Manifest
+from modelberth.core.refusing import LARGEST
 
 if TYPE_CHECKING:
     from modelberth.core.revision import Revision

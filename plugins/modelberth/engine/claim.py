@@ -12,8 +12,9 @@ from modelberth.core import layout, paths
 from modelberth.core.damage import Problem
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.manifest import LARGEST, Manifest
+from modelberth.core.manifest import Manifest
 from modelberth.core.ready import Ready, Stats
+from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
 from modelberth.engine import filesystem
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from modelberth.core import layout
 from modelberth.core.failure import Failure
 from modelberth.core.location import Location, Place
-from modelberth.core.manifest import LARGEST, Entry
 from modelberth.core.parts import Held, Spot
+from modelberth.core.refusing import LARGEST
 from modelberth.engine.bucket import read_manifest, refuse_disagreement
 
 if TYPE_CHECKING:
+    from modelberth.core.manifest import Entry
     from modelberth.engine.stores import Reader
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import FetchList, object_of
 from modelberth.core.location import Place
-from modelberth.core.manifest import LARGEST
+from modelberth.core.refusing import LARGEST
 from modelberth.engine.origins import Bucket, Web
 from modelberth.engine.remote import RemoteFile
 from modelberth.engine.stores import open_reader

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from modelberth.core import layout
 from modelberth.core.digest import Digest
 from modelberth.core.failure import Failure
-from modelberth.core.manifest import LARGEST, Manifest
+from modelberth.core.manifest import Manifest
+from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.engine import claim, damage, filesystem
 from modelberth.engine.journal import Journal

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from modelberth.core import layout
 from modelberth.core.choices import next_copy
 from modelberth.core.failure import Failure
-from modelberth.core.manifest import LARGEST
 from modelberth.core.ready import Ready
+from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Snapshot
 from modelberth.engine import claim, filesystem
 

@@ -8,7 +8,8 @@ from modelberth.core import layout
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Location, lost
-from modelberth.core.manifest import LARGEST, Manifest
+from modelberth.core.manifest import Manifest
+from modelberth.core.refusing import LARGEST
 from modelberth.engine.bucket import listing
 
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelberth.core import approval, layout, manifest
+from modelberth.core import approval, layout
 from modelberth.core.difference import difference
 from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
 from modelberth.core.plan import Approver, Binding, Confirm, Plan, PlanRefusedError, Smoke, Target, Workload
+from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes import workload
 from modelberth.kubernetes.target import Found, find
@@ -150,7 +151,7 @@ class _Differences:
         return difference(live, before, self._after)
 
     def _manifest(self, digest: Digest) -> Manifest | None:
-        data = self._store.read(layout.manifest_key(_HERE, self._model.name, digest), limit=manifest.LARGEST)
+        data = self._store.read(layout.manifest_key(_HERE, self._model.name, digest), limit=LARGEST)
         try:
             found = Manifest.parse(data) if data else None
         except Failure:

@@ -109,6 +109,7 @@ DOCUMENTS = {
     "a key twice": b'{"schema": 1, "files": [{"path": "a", "path": "b", "url": "https://h/a", "size": 1}]}',
     "a deep nest": b'{"schema": 1, "files": ' + b"[" * 9000 + b"]" * 9000 + b"}",
     "a bomb of objects": b"{}," * 300_000,
+    "a million keys of which none is repeated": b"{" + b",".join(b'"%d":0' % key for key in range(1_000_000)) + b"}",
     "dirs that are numbers": b'{"schema":1,"files":[{"path":"a","url":"https://h/a","size":1}],"empty_dirs":[1]}',
     "NaN": b'{"schema": 1, "files": [{"path": "a", "url": "https://h/a", "size": NaN}]}',
 }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelberth.core import canonical, manifest, paths
+from modelberth.core import canonical, paths, refusing
 from modelberth.core.chunks import CHUNK_SIZE, count_chunks
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
@@ -67,7 +67,7 @@ NOT_CANONICAL = {
 }
 
 TOO_BIG = {
-    "64 MiB and a byte": b"{" + b" " * manifest.LARGEST + b"}",
+    "64 MiB and a byte": b"{" + b" " * refusing.LARGEST + b"}",
     "a million objects": b"[" + b"{}," * 1_000_000 + b"{}]",
     "a million lists": b"[" + b"[]," * 1_000_000 + b"[]]",
     "two million numbers": b"[" + b"1," * 2_000_000 + b"1]",
