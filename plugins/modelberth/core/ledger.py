@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-EVENTS = ("proposed", "approved", "rejected", "superseded", "failed", "put-back", "live", "rolled-back")
+EVENTS = (
+    *("proposed", "rollback", "observed", "approved", "rejected", "superseded", "failed", "put-back", "live"),
+    *("rolled-back",),
+)
+"""What the ledger knows, in the order in which it can happen to a release.
+
+A release begins as ``proposed``, serving an earlier snapshot again as ``rollback``. ``observed`` is no release of ours:
+somebody else changed what is served, and it was seen by the plan or the audit whose id the entry bears.
+``rolled-back`` is said of the release that was live before a rollback.
+"""
 
 LIVE, PUT_BACK, LOST = "live", "put back", "lost"
 """Outcomes of one target. Lost: the workload was no longer this release's to change."""

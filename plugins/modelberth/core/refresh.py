@@ -54,7 +54,8 @@ def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetim
     """Decide about *version*, which the source holds now, by the newest release of the model.
 
     Only the newest release counts, of those that knew their version: a source that went from A to B and back to A
-    has moved, and asks again.
+    has moved, and asks again. Rollbacks, and what somebody else changed (``observed``), are no proposals: the source did
+    not move by them.
 
         paused | newest release   | its events                        | propose
         -------+------------------+-----------------------------------+------------------------------------
@@ -76,7 +77,7 @@ def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetim
     """
     if paused:
         return Decision(False, "paused in the model's file")
-    releases = _by_release(entries)
+    releases = _by_release(_of_proposals(entries))
     known = [release for release in releases if any(entry.source_version for entry in release)]
     unknown = _unknown_since(releases)
     if not known:
@@ -125,6 +126,12 @@ _FINAL: tuple[tuple[set[str], str], ...] = (
     ({"approved", "failed"}, "it failed after the gate: look at that release first"),
     ({"superseded"}, "it was superseded"),
 )
+
+
+def _of_proposals(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that are about versions of the source."""
+    rollbacks = {entry.release_id for entry in entries if entry.event == "rollback"}
+    return [entry for entry in entries if entry.event != "observed" and entry.release_id not in rollbacks]
 
 
 def _by_release(entries: Sequence[Entry]) -> list[list[Entry]]:
