@@ -11,52 +11,23 @@ another one it writes the next attempt, and the newest counts. Steps that bind (
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core.digest import Digest
+from modelberth.core.receipt import ENVELOPE, RESTS_ON, SINGLE, Name
 from modelberth.receipts.signing import EvidenceForgedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modelberth.receipts.signing import Body, SigningKey
     from modelberth.receipts.store import ObjectStore
 
-NUMBERS = {
-    "resolve": 1,
-    "upload": 2,
-    "sync": 3,
-    "verify": 4,
-    "plan": 5,
-    "approve": 6,
-    "check": 7,
-    "started": 8,
-    "decided": 8,
-    "outcome": 9,
-    "record": 10,
-}
-SINGLE = frozenset({"plan", "approve", "started", "decided", "outcome", "record"})
-
-_RESTS_ON: dict[str, tuple[str, ...]] = {
-    "resolve": (),
-    "upload": ("resolve",),
-    "sync": ("upload",),
-    "verify": ("sync",),
-    "plan": ("verify",),
-    "approve": ("plan",),
-    "check": ("approve", "verify"),
-    "started": ("approve", "check"),
-    "decided": ("started",),
-    "outcome": ("decided",),
-    "record": ("approve", "outcome"),
-}
-_ENVELOPE = frozenset({"schema", "step", "model", "release_id", "target", "attempt", "at", "previous"})
 _VOLATILE = frozenset({"seconds"})
 """What differs between two runs that found the same."""
 
-_NAME = re.compile(
-    r"(?P<number>[0-9]{2})-(?P<step>[a-z]+)(-(?P<target>[a-z0-9-]+))?(\.(?P<attempt>[1-9][0-9]*))?\.json"
-)
 _RACES = 5
 
 
@@ -75,17 +46,21 @@ class Evidence:
         self._store, self._key = store, key
         self.model, self.release_id = model, release_id
 
-    def write(self, step: str, body: Body, target: str | None = None) -> Digest:
+    def write(
+        self, step: str, body: Body, target: str | None = None, rests_on: Mapping[str, Digest] | None = None
+    ) -> Digest:
         """Sign *body* as the receipt of *step* and return its digest; what is known already is not written again.
 
+        :param rests_on: Receipts of other releases that it rests on as well, by ``core.receipt.elsewhere``.
         :raises EvidenceConflictError: *step* is one of ``SINGLE`` and its receipt says something else.
         :raises EvidenceForgedError: A receipt that this one follows is not ours.
         """
-        if odd := _ENVELOPE & body.keys():
+        if odd := ENVELOPE & body.keys():
             raise ValueError(f"The body of receipt {step!r} may not set {', '.join(sorted(odd))}.")
         for _ in range(_RACES):
             newest = self._newest()
             previous = self._previous(step, target, newest)
+            previous |= {place: str(digest) for place, digest in (rests_on or {}).items()}
             attempt = newest.get((step, target), 0)
             if attempt:
                 known, digest = self._load(step, target, attempt)
@@ -93,14 +68,14 @@ class Evidence:
                     return digest
                 if step in SINGLE:
                     raise EvidenceConflictError(
-                        f"Receipt {self._stem(step, target)} of release {self.release_id} exists and says something "
+                        f"Receipt {Name(step, target).stem} of release {self.release_id} exists and says something "
                         "else; this step is taken once a release: start a new release."
                     )
             about = {**self._about(step, target, attempt + 1), "at": now(), "previous": previous}
             data = self._key.seal({**about, **body})
             if self._store.create(self._path(step, target, attempt + 1), data):
                 return Digest.of(data)
-        raise EvidenceConflictError(f"Receipt {self._stem(step, target)} is being written by others all the time.")
+        raise EvidenceConflictError(f"Receipt {Name(step, target).stem} is being written by others all the time.")
 
     def read(self, step: str, target: str | None = None) -> Body:
         """Return the newest receipt of *step*, verified.
@@ -126,28 +101,26 @@ class Evidence:
 
     def all(self) -> dict[str, Body]:
         """Return the newest receipt of every step, verified, by its name, such as ``04-verify-embedder``."""
-        return {
-            self._stem(step, target): self._load(step, target, attempt)[0]
-            for (step, target), attempt in sorted(self._newest().items(), key=lambda one: self._path(*one[0], 1))
-        }
+        names = [Name(step, target, attempt) for (step, target), attempt in self._newest().items()]
+        return {name.stem: self._load(name.step, name.target, name.attempt)[0] for name in sorted(names, key=str)}
 
     def _newest(self) -> dict[tuple[str, str | None], int]:
         """Return the newest attempt by step and target; what has another name is not a receipt."""
         newest: dict[tuple[str, str | None], int] = {}
         folder = f"{self.model}/{self.release_id}/"
         for key in self._store.keys(folder):
-            name = _NAME.fullmatch(key.removeprefix(folder))
-            if name and NUMBERS.get(name["step"]) == int(name["number"]):
-                at, attempt = (name["step"], name["target"]), int(name["attempt"] or 1)
-                newest[at] = max(newest.get(at, 0), attempt)
+            with suppress(ValueError):
+                name = Name.parse(key.removeprefix(folder))
+                at = (name.step, name.target)
+                newest[at] = max(newest.get(at, 0), name.attempt)
         return newest
 
     def _previous(self, step: str, target: str | None, newest: dict[tuple[str, str | None], int]) -> dict[str, str]:
         """Return the digests of what *step* rests on: of its own target, or of all where it has none itself."""
         return {
-            self._stem(*at): str(self._load(*at, attempt)[1])
-            for at, attempt in sorted(newest.items(), key=lambda one: self._stem(*one[0]))
-            if at[0] in _RESTS_ON[step] and (target is None or at[1] in (None, target))
+            Name(*at).stem: str(self._load(*at, attempt)[1])
+            for at, attempt in newest.items()
+            if at[0] in RESTS_ON[step] and (target is None or at[1] in (None, target))
         }
 
     def _read(self, step: str, target: str | None) -> tuple[Body, Digest]:
@@ -159,7 +132,7 @@ class Evidence:
         data = self._store.read(path)
         if data is None:
             raise EvidenceMissingError(
-                f"Release {self.release_id} of {self.model} has no receipt {self._stem(step, target)}: that step has "
+                f"Release {self.release_id} of {self.model} has no receipt {Name(step, target).stem}: that step has "
                 "not run or has not succeeded. A task's state or XCom is no evidence: run the step."
             )
         body = self._key.unseal(data, path)
@@ -180,12 +153,8 @@ class Evidence:
             "attempt": attempt,
         }
 
-    def _stem(self, step: str, target: str | None) -> str:
-        return f"{NUMBERS[step]:02d}-{step}" + (f"-{target}" if target else "")
-
     def _path(self, step: str, target: str | None, attempt: int) -> str:
-        number = "" if attempt == 1 else f".{attempt}"
-        return f"{self.model}/{self.release_id}/{self._stem(step, target)}{number}.json"
+        return f"{self.model}/{self.release_id}/{Name(step, target, attempt)}"
 
 
 def now() -> str:
@@ -195,7 +164,7 @@ def now() -> str:
 
 def _same(step: str, known: Body, body: Body, previous: dict[str, Any]) -> bool:
     """Return whether *known* already says *body*: a binding step binds whatever was repeated below it."""
-    said = {key: value for key, value in known.items() if key not in _ENVELOPE | _VOLATILE}
+    said = {key: value for key, value in known.items() if key not in ENVELOPE | _VOLATILE}
     return said == {key: value for key, value in body.items() if key not in _VOLATILE} and (
         step in SINGLE or known.get("previous") == previous
     )

@@ -14,7 +14,7 @@ import hashlib
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from modelberth.core import canonical
 
@@ -28,21 +28,18 @@ class EvidenceForgedError(Exception):
     """Something that claims to be evidence is not what this key signed, or is about something else."""
 
 
-class SigningKey:
-    """One key pair; *key_id* is the beginning of the SHA-256 of the raw public key."""
+class PublicKey:
+    """What verifies; *key_id* is the beginning of the SHA-256 of the raw public key.
 
-    def __init__(self, seed: bytes) -> None:
-        self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self._public = self._private.public_key()
-        raw = self._public.public_bytes_raw()
+    :param text: The base64 of the 32 raw bytes, as ``public_key`` has it: no secret.
+    :raises ValueError: It is not.
+    """
+
+    def __init__(self, text: str) -> None:
+        raw = base64.b64decode(text, validate=True)
+        self._public = Ed25519PublicKey.from_public_bytes(raw)
         self.public_key = base64.b64encode(raw).decode()
         self.key_id = hashlib.sha256(raw).hexdigest()[:16]
-
-    def seal(self, body: Body) -> bytes:
-        """Return *body* with its signature, in canonical form."""
-        body = {"schema": SCHEMA, **body}
-        signature = base64.b64encode(self._private.sign(canonical.dump(body))).decode()
-        return canonical.dump({"receipt": body, "signature": {"key_id": self.key_id, "ed25519": signature}})
 
     def unseal(self, data: bytes, where: str) -> Body:
         """Return the body that *data*, found at *where*, holds.
@@ -57,14 +54,38 @@ class SigningKey:
                 raise ValueError("it has unknown parts")
         except (ValueError, KeyError, TypeError, binascii.Error) as error:
             raise EvidenceForgedError(f"Receipt {where} is not one: {error}. It is not believed.") from error
-        try:
-            self._public.verify(signed, canonical.dump(body))
-        except InvalidSignature:
+        # Whole and in its one spelling: another key_id or other bits in base64's last digit would be another file.
+        genuine = signature == {"key_id": self.key_id, "ed25519": base64.b64encode(signed).decode()}
+        if not genuine or not self._signed(signed, canonical.dump(body)):
             raise EvidenceForgedError(
                 f"Receipt {where} does not bear the signature of key {self.key_id} (it names {key_id!r}): "
                 f"it was changed, or signed with another key than the one in connection {CONNECTION!r}."
-            ) from None
+            )
         return dict(body)
+
+    def _signed(self, signature: bytes, data: bytes) -> bool:
+        try:
+            self._public.verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class SigningKey(PublicKey):
+    """One key pair.
+
+    :param seed: The 32 raw bytes of the private key.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        super().__init__(base64.b64encode(self._private.public_key().public_bytes_raw()).decode())
+
+    def seal(self, body: Body) -> bytes:
+        """Return *body* with its signature, in canonical form."""
+        body = {"schema": SCHEMA, **body}
+        signature = base64.b64encode(self._private.sign(canonical.dump(body))).decode()
+        return canonical.dump({"receipt": body, "signature": {"key_id": self.key_id, "ed25519": signature}})
 
 
 def signing_key() -> SigningKey:

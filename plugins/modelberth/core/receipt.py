@@ -1,0 +1,84 @@
+"""What receipts there are, what each rests on and what its file is called: one table for who writes and who audits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+NUMBERS = {
+    "resolve": 1,
+    "list": 1,
+    "upload": 2,
+    "sync": 3,
+    "verify": 4,
+    "plan": 5,
+    "approve": 6,
+    "check": 7,
+    "started": 8,
+    "decided": 8,
+    "outcome": 9,
+    "record": 10,
+}
+"""The steps, and where in a release they come."""
+
+SINGLE = frozenset({"plan", "approve", "started", "decided", "outcome", "record"})
+"""Steps that bind: taken once a release."""
+
+RESTS_ON: dict[str, tuple[str, ...]] = {
+    "resolve": (),
+    "list": (),
+    "upload": ("resolve",),
+    "sync": ("upload",),
+    "verify": ("sync",),
+    "plan": ("list", "verify"),
+    "approve": ("plan",),
+    "check": ("approve", "verify"),
+    "started": ("approve", "check"),
+    "decided": ("started",),
+    "outcome": ("decided",),
+    "record": ("approve", "outcome"),
+}
+"""The steps whose receipts a receipt names by digest, of its own release and, where it has one, of its own target."""
+
+ENVELOPE = frozenset({"schema", "step", "model", "release_id", "target", "attempt", "at", "previous"})
+"""The keys that a receipt has whatever its step; what a step says has others."""
+
+_FILE = re.compile(
+    r"(?P<number>[0-9]{2})-(?P<step>[a-z]+)(-(?P<target>[a-z0-9-]+))?(\.(?P<attempt>[1-9][0-9]*))?\.json"
+)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Name:
+    """Which receipt of a release: ``04-verify-embedder.2.json`` is the second attempt of a step at a target."""
+
+    step: str
+    target: str | None = None
+    attempt: int = 1
+
+    @classmethod
+    def parse(cls, file: str) -> Name:
+        """Return the name that *file* is.
+
+        :raises ValueError: No step of ours writes a file of that name.
+        """
+        found = _FILE.fullmatch(file)
+        if not found or NUMBERS.get(found["step"]) != int(found["number"]):
+            raise ValueError(f"Not the name of a receipt: {file!r}.")
+        name = cls(found["step"], found["target"], int(found["attempt"] or 1))
+        if str(name) != file:
+            raise ValueError(f"Not the name of a receipt: {file!r}; it would be {name}.")
+        return name
+
+    @property
+    def stem(self) -> str:
+        """What it is called where the attempt does not matter: ``04-verify-embedder``."""
+        return f"{NUMBERS[self.step]:02d}-{self.step}" + (f"-{self.target}" if self.target else "")
+
+    def __str__(self) -> str:
+        return self.stem + ("" if self.attempt == 1 else f".{self.attempt}") + ".json"
+
+
+def elsewhere(model: str, release_id: str, stem: str) -> str:
+    """Return how a receipt names one of another release: its place without the attempt."""
+    return f"{model}/{release_id}/{stem}"
