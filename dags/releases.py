@@ -24,7 +24,7 @@ from modelberth.sensors.approval import ModelApprovalSensor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modelberth.catalog import Service
+    from modelberth.catalog import Service, Target
 
 UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
 """What a file's name may have and a Dag's id may not: a name that cannot be shown must not break the others."""
@@ -60,8 +60,8 @@ done and ends as the release did.
 """
 
 
-def release(model: str, targets: Sequence[Service]) -> DAG:
-    """Return the Dag that takes *model* to its *targets*, one after the other."""
+def release(model: str, services: Sequence[Service], targets: Sequence[Target]) -> DAG:
+    """Return the Dag that stages *model* at its *services* and takes it to its *targets*, one after the other."""
     names = ", ".join(f"**{target.name}**" for target in targets) or "no service yet"
     with DAG(
         f"release_{model}",
@@ -69,7 +69,7 @@ def release(model: str, targets: Sequence[Service]) -> DAG:
         catchup=False,
         is_paused_upon_creation=False,  # it starts by itself never; paused, it would swallow what refresh proposes
         default_args=DEFAULTS,
-        tags=["modelberth", "release", *(f"service:{target.name}" for target in targets)],
+        tags=["modelberth", "release", *(f"service:{service.name}" for service in services)],
         doc_md=DOC.format(model=model, targets=names),
     ) as dag:
         with TaskGroup("bucket") as bucket:
@@ -77,8 +77,8 @@ def release(model: str, targets: Sequence[Service]) -> DAG:
             resolve = ResolveModelOperator(task_id="resolve", model=model, retries=1)
             resolve >> UploadModelOperator(task_id="upload", model=model)
         with TaskGroup("claim") as claim:
-            for target in targets:
-                stage(model, target.name)
+            for service in services:
+                stage(model, service.name)
         with TaskGroup("gate") as gate:
             PlanModelOperator(task_id="plan", model=model) >> ModelApprovalSensor(task_id="approve", model=model)
         with TaskGroup("serving") as serving:
@@ -91,11 +91,11 @@ def release(model: str, targets: Sequence[Service]) -> DAG:
     return dag
 
 
-def stage(model: str, target: str) -> None:
-    """Bring the model onto the target's claim, proven."""
-    with TaskGroup(target):
-        sync = SyncModelOperator(task_id="sync", model=model, target=target)
-        sync >> VerifyModelOperator(task_id="verify", model=model, target=target)
+def stage(model: str, service: str) -> None:
+    """Bring the model onto the service's claim, proven."""
+    with TaskGroup(service):
+        sync = SyncModelOperator(task_id="sync", model=model, target=service)
+        sync >> VerifyModelOperator(task_id="verify", model=model, target=service)
 
 
 def serve(model: str, target: str) -> TaskGroup:
@@ -121,6 +121,10 @@ def broken(stem: str, problems: Sequence[str]) -> DAG:
 
 
 catalog = load()
-good = [release(name, catalog.targets(name)) for name in catalog.models if name not in catalog.problems]
+good = [
+    release(name, catalog.services_of(name), catalog.targets(name))
+    for name in catalog.models
+    if name not in catalog.problems
+]
 bad = [broken(stem, problems) for stem, problems in catalog.problems.items()]
 globals().update({dag.dag_id: dag for dag in (*good, *bad)})

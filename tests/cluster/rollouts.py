@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core.approval import place
 from modelberth.core.digest import Digest
-from modelberth.core.plan import Approver, Binding, Confirm, Plan, Smoke, Target, Workload
+from modelberth.core.plan import (
+    Approver,
+    Binding,
+    Capacity,
+    Confirm,
+    Gate,
+    Plan,
+    Released,
+    Served,
+    Smoke,
+    Target,
+    Workload,
+)
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes.rollout import Rollout, Stop
 from modelberth.kubernetes.workload import live_value
@@ -173,8 +185,12 @@ class Release:
 
     @property
     def name(self) -> str:
-        """The name of the service, the workload and the model."""
-        return self.target.service
+        """The name of the target, its service, its workload and its model."""
+        return self.target.name
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.target.snapshot_of(self.plan.model)
 
     @property
     def before(self) -> str | None:
@@ -185,7 +201,7 @@ class Release:
         return self.target.bindings[0].to
 
     def planned(self) -> Release:
-        evidence, about = self.evidence, {"revision": str(self.plan.revision), "snapshot": str(self.target.snapshot)}
+        evidence, about = self.evidence, {"revision": str(self.plan.own.revision), "snapshot": str(self.snapshot)}
         self.ledger.record("proposed", self.plan.release_id, source_version="v1")
         evidence.write("verify", {**about, "how": "direct"}, target=self.target.service)
         evidence.write("plan", {"plan": self.plan.document(), "plan_digest": str(self.plan.digest)})
@@ -202,8 +218,8 @@ class Release:
         return self
 
     def checked(self, **changes: Any) -> Release:
-        about = {"revision": str(self.plan.revision), "snapshot": str(self.target.snapshot)}
-        self.evidence.write("check", about | place(self.target) | changes, target=self.target.service)
+        about = {"revision": str(self.plan.own.revision), "snapshot": str(self.snapshot)}
+        self.evidence.write("check", about | place(self.target) | changes, target=self.name)
         return self
 
     def ready(self) -> Release:
@@ -215,12 +231,12 @@ class Release:
         return Rollout(
             model=self.plan.model,
             release_id=self.plan.release_id,
-            service=self.target.service,
+            target=self.name,
             receipts=(receipts.url, receipts.connection),
         )
 
     def outcome(self) -> dict[str, Any] | None:
-        return self.evidence.find("outcome", self.target.service)
+        return self.evidence.find("outcome", self.name)
 
 
 def drive(rollout: Rollout, until: Callable[[], bool] = lambda: False, pause: float = 0.3) -> Stop | None:
@@ -273,6 +289,7 @@ class Releases:
         document, stand, name = self.stand.read(self.name, kind), self.stand, self.name
         to = f"/models/{name}/{snapshot}/files"
         whole: dict[str, Any] = {
+            "name": name,
             "service": name,
             "connection": "test_kubernetes",
             "namespace": stand.namespace,
@@ -280,23 +297,21 @@ class Releases:
             "workload": Workload(kind, name, document["metadata"]["uid"]),
             "replicas": document["spec"]["replicas"],
             "strategy": {},
-            "snapshot": snapshot,
-            "bindings": (changes.pop("binding", Binding("server", "MODEL_PATH", stand.bound(name, kind), to)),),
-            "revision_from": None,
+            "served": (Served(name, snapshot, None, None),),
+            "bindings": (changes.pop("binding", Binding(name, "server", "MODEL_PATH", stand.bound(name, kind), to)),),
             "ready_within": 60,
-            "confirm": Confirm("behaved", 8000, "/modelz", Smoke("/embed", {"text": "x"}, 201, "data.0")),
-            "difference": None,
+            "confirm": Confirm("behaved", 8000, "/modelz", smoke=(Smoke("/embed", {"text": "x"}, 201, "data.0"),)),
+            "capacity": Capacity("fits"),
+            "canary": None,
         }
         return Target(**(whole | changes))
 
     def _plan(self, snapshot: Snapshot, target: Target) -> Plan:
+        release_id = f"2026010{self.proposed}t000000z-{uuid.uuid4().hex[:10]}"
         return Plan(
             model=self.name,
-            release_id=f"2026010{self.proposed}t000000z-{uuid.uuid4().hex[:10]}",
-            revision=Revision(self.name, snapshot.digest),
-            source_version="v1",
-            files=1,
-            bytes=1,
-            approvers=(Approver("alice", "alice"),),
+            release_id=release_id,
+            models=(Released(self.name, release_id, Revision(self.name, snapshot.digest), "v1", 1, 1),),
+            gate=Gate((Approver("alice", "alice"),), 1, False, None, 604_800),
             targets=(target,),
         )

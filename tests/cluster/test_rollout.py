@@ -41,7 +41,7 @@ def test_an_approved_release_goes_live_and_every_pod_has_confirmed(stand, releas
     assert stop.status == "live", stop.reason
     document = stand.read(one.name)
     assert stand.bound(one.name) == one.to
-    assert template_notes(document)[revision_note(one.plan.model)] == str(one.plan.revision)
+    assert template_notes(document)[revision_note(one.plan.model)] == str(one.plan.own.revision)
     assert one.plan.release_id in notes(document)[CHANGE_CAUSE]
     assert LOCK not in notes(document)
     assert [entry["name"] for entry in env_of(one)] == ["OTHER", "MODEL_PATH"]
@@ -290,7 +290,7 @@ def test_a_check_from_before_the_approval_is_refused(idle):
 
 def test_a_check_of_another_snapshot_is_refused(idle):
     one = idle().planned().approved()
-    other = Snapshot(one.target.snapshot.digest, 2)
+    other = Snapshot(one.snapshot.digest, 2)
     assert_refused(one.checked(snapshot=str(other)), "snapshot")
 
 
@@ -306,7 +306,7 @@ def test_a_check_that_is_too_old_is_refused(idle, monkeypatch):
 def test_a_snapshot_found_damaged_after_its_check_is_refused(idle):
     one = idle().ready()
     damage = damage_record(one.stand.config(one.plan.model), one.target)
-    damage.add(one.target.snapshot, "verify of release later", [])
+    damage.add(one.snapshot, "verify of release later", [])
     assert_refused(one, "on record as damaged (found by verify of release later)")
 
 
@@ -353,9 +353,11 @@ def test_a_workload_that_another_release_holds_is_refused_and_then_taken(stand, 
 
 
 def test_a_container_that_is_gone_since_the_plan_is_refused(idle):
-    assert_refused(idle(binding=Binding("gone", "MODEL_PATH", None, "/models/x")).ready(), "a live value is neither")
+    assert_refused(
+        idle(binding=Binding(idle.name, "gone", "MODEL_PATH", None, "/models/x")).ready(), "a live value is neither"
+    )
 
 
 def test_declared_is_enough_where_the_plan_asks_for_no_more(release):
-    one = release("liar", "broken", confirm=Confirm("declared", None, None, None)).ready()
+    one = release("liar", "broken", confirm=Confirm("declared", None, None)).ready()
     assert drive(one.rollout()).status == "live"

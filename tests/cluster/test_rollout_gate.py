@@ -91,7 +91,7 @@ class Run:
         from modelberth.kubernetes.rollout import Rollout
 
         receipts = (self.stand.config(self.name).receipts.url, "test_receipts")
-        return Rollout(model=self.name, release_id=self.release_id, service=self.name, receipts=receipts)
+        return Rollout(model=self.name, release_id=self.release_id, target=self.name, receipts=receipts)
 
     def settle(self) -> Any:
         return SettleModelOperator(task_id="settle", model=self.name).execute(self.context)
@@ -159,11 +159,11 @@ def test_a_plan_says_what_was_verified_what_is_live_and_what_will_be(run):
     plan = parse(receipt["plan"])
     assert shown["plan_digest"] == receipt["plan_digest"] == str(plan.digest)
     [target] = plan.targets
-    [binding] = target.bindings
-    assert (binding.from_, binding.to) == ("/models/none", f"/models/{one.name}/{target.snapshot}/files")
-    assert (target.difference.live, target.difference.added) == (None, 1)
+    [binding], [served] = target.bindings, target.served
+    assert (binding.from_, binding.to) == ("/models/none", f"/models/{one.name}/{target.snapshot_of(one.name)}/files")
+    assert (served.difference.live, served.difference.added) == (None, 1)
     assert target.strategy["type"] == "RollingUpdate"
-    assert [person.id for person in plan.approvers] == ["alice"]
+    assert [person.id for person in plan.gate.approvers] == ["alice"]
 
 
 def test_a_plan_made_again_is_the_same_one(run):
@@ -319,7 +319,7 @@ def test_a_release_that_went_live_is_recorded_and_settled(stand, run):
         one.gate().execute(one.context)
     following = run()
     following.plan()
-    difference = parse(following.evidence.read("plan")["plan"]).targets[0].difference
+    difference = parse(following.evidence.read("plan")["plan"]).targets[0].served[0].difference
     assert (difference.live, difference.changed) == (str(one.evidence.read("upload")["revision"]), 1)
 
 

@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modelberth.catalog.reading import read
-from modelberth.catalog.schema import PROJECT, Binding, Confirm, DirectorySource, Model, Service, Smoke, Store, Workload
+from modelberth.catalog.schema import (
+    PROJECT,
+    Binding,
+    Confirm,
+    DirectorySource,
+    Model,
+    Service,
+    Smoke,
+    Store,
+    Target,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from modelberth.catalog.reading import Loc
@@ -33,6 +44,7 @@ __all__ = [
     "Service",
     "Smoke",
     "Store",
+    "Target",
     "Workload",
     "load",
 ]
@@ -67,9 +79,28 @@ class Catalog:
         """
         return self._one(self.services, "services", name)
 
-    def targets(self, model: str) -> list[Service]:
-        """Return the services that bind *model*, in file-name order: a release goes to them in this order."""
+    def services_of(self, model: str) -> list[Service]:
+        """Return the services that bind *model*, in file-name order."""
         return [service for service in self.services.values() if service.bindings_of(model)]
+
+    def targets(self, model: str) -> list[Target]:
+        """Return the workloads that serve *model*, by service and then in the file's order: a release's order."""
+        return [
+            Target(service.target_name(workload), service, workload)
+            for service in self.services_of(model)
+            for workload in service.workloads(model)
+        ]
+
+    def target(self, model: str, name: str) -> Target:
+        """Return the target of *model* called *name*.
+
+        :raises CatalogError: The catalog has no such target.
+        """
+        found = {target.name: target for target in self.targets(model)}
+        if name not in found:
+            known = ", ".join(found) or "none"
+            raise CatalogError(f"Model {model!r} has no target {name!r} in {self.root / 'services'}; it has: {known}.")
+        return found[name]
 
     def _one(self, things: dict[str, _Named], folder: str, name: str) -> _Named:
         if name in things:
@@ -88,7 +119,7 @@ def load(root: Path | None = None) -> Catalog:
         _take(path, catalog.models, catalog.problems, read(path, Model, lambda _: []))
     known = [path.stem for path in models]
     for path in _files(root / "services"):
-        read_one = read(path, Service, lambda service: _unknown_models(service, known))
+        read_one = read(path, Service, lambda service: _unknown_models(service, known) + _taken(service, catalog))
         _take(path, catalog.services, catalog.problems, read_one)
     return catalog
 
@@ -114,3 +145,10 @@ def _unknown_models(service: Service, known: list[str]) -> list[tuple[Loc, str]]
         for index, binding in enumerate(service.bindings)
         if binding.model not in known
     ]
+
+
+def _taken(service: Service, catalog: Catalog) -> list[tuple[Loc, str]]:
+    """Return which names of *service*'s targets are those of another service's, whose receipts they would share."""
+    names = {other.target_name(one): other.name for other in catalog.services.values() for one in other.workloads()}
+    ours = [service.target_name(one) for one in service.workloads()]
+    return [(("bindings",), f"target {name!r} is one of service {names[name]!r} too") for name in ours if name in names]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 
 from modelberth.core.revision import MODEL_NAME
 
@@ -126,7 +127,7 @@ class Model(_Part):
 class Workload(_Part):
     """The Kubernetes object whose pods serve."""
 
-    kind: Literal["Deployment"]
+    kind: Literal["Deployment", "StatefulSet"]
     name: ObjectName
 
     def __str__(self) -> str:
@@ -134,11 +135,18 @@ class Workload(_Part):
 
 
 class Binding(_Part):
-    """One container's environment variable that names a snapshot of one model."""
+    """One container's environment variable that names a snapshot of one model.
+
+    *workload* is another one than the service's own; it is changed by a rollout of its own.
+    """
 
     container: Label
     variable: Variable
     model: Label
+    workload: Workload | None = None
+
+    def __str__(self) -> str:
+        return f"{self.container}/{self.variable}"
 
 
 class Pods(_Part):
@@ -150,7 +158,10 @@ class Pods(_Part):
 
 
 class Smoke(_Part):
-    """One request whose answer shows that the model works: POST with a body, GET without one."""
+    """One request whose answer shows that the model works: POST with a body, GET without one.
+
+    What *json_path* leads to in the answer must be something; *equals*, if that is given, within *tolerance* of it.
+    """
 
     path: HttpPath
     body: dict[str, Any] | list[Any] | None = None
@@ -158,6 +169,35 @@ class Smoke(_Part):
     json_path: Annotated[
         str, AfterValidator(_text(r"\w+(\.\w+)*", "keys and indexes joined by '.', such as data.0"))
     ] | (None) = None
+    equals: Any = None
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _expectation_is_possible(self) -> Self:
+        if self.equals is not None and self.json_path is None:
+            raise ValueError("equals needs json_path as well: it says what is compared")
+        if self.tolerance is not None and not _are_numbers(self.equals):
+            raise ValueError("tolerance needs equals as well, a number or a list of numbers")
+        return self
+
+
+def _are_numbers(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+
+
+class Probe(_Part):
+    """Pods that answer only to a key, or over HTTPS: a pod of ours that has the Secret asks them."""
+
+    secret: ObjectName
+    scheme: Literal["http", "https"] = "http"
+
+
+def _one_or_more(value: Any) -> Any:
+    """Return *value* as a list: one of it needs no dash."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 class Confirm(_Part):
@@ -169,15 +209,26 @@ class Confirm(_Part):
     level: Literal["declared", "reported", "behaved"]
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     report: HttpPath | None = None
-    smoke: Smoke | None = None
+    style: Literal["path", "vllm", "triton"] = "path"
+    """How the report names what is served: its path or revision, or as vLLM's or Triton's does."""
+    smoke: Annotated[list[Smoke], BeforeValidator(_one_or_more)] = Field(default_factory=list)
+    probe: Probe | None = None
 
     @model_validator(mode="after")
     def _level_is_possible(self) -> Self:
         needs = {"declared": (), "reported": ("port", "report"), "behaved": ("port", "report", "smoke")}[self.level]
-        missing = [key for key in needs if getattr(self, key) is None]
+        missing = [key for key in needs if not getattr(self, key)]
         if missing:
             raise ValueError(f"level {self.level!r} needs {' and '.join(missing)} as well")
         return self
+
+
+class Canary(_Part):
+    """Which pods come first, and how long (seconds) they must stay well before the rest follows."""
+
+    partition: Annotated[int, Field(ge=1)] | None = None
+    """The ordinal of a StatefulSet's first pod that changes at once; without it, the whole target comes first."""
+    soak: Annotated[int, Field(ge=1, le=86400)]
 
 
 class Approver(_Part):
@@ -199,18 +250,61 @@ class Service(_Part):
     pods: Pods
     confirm: Confirm
     approvers: Annotated[list[Approver], Field(min_length=1)]
+    approvals: Annotated[int, Field(ge=1)] = 1
+    four_eyes: bool = False
+    """Who started the release may not be among those who approve it."""
+    answer_within: Annotated[int, Field(ge=60, le=365 * 86400)] = 7 * 86400
+    """Seconds after which the gate rejects by itself."""
     ready_within: Annotated[int, Field(ge=1, le=86400)] = 600
     """Seconds; 600 is also the progress deadline that Kubernetes gives a Deployment by itself."""
+    canary: Canary | None = None
+    preview: bool = False
+    """Before the gate, one pod with the new snapshot is tried beside those that serve."""
 
     @model_validator(mode="after")
     def _bound_once(self) -> Self:
-        _refuse_repeats("bindings", [f"{one.container}/{one.variable}" for one in self.bindings])
+        _refuse_repeats("bindings", [f"{self.workload_of(one)}: {one}" for one in self.bindings])
         _refuse_repeats("approvers", [one.id for one in self.approvers])
+        if self.approvals > len(self.approvers):
+            raise ValueError(f"approvals is {self.approvals}, but approvers are only {len(self.approvers)}")
+        if self.canary and self.canary.partition and self.workload.kind != "StatefulSet":
+            raise ValueError("canary.partition needs a StatefulSet: no other kind of workload has one")
         return self
 
-    def bindings_of(self, model: str) -> list[Binding]:
-        """Return the bindings that name *model*, in the file's order."""
-        return [binding for binding in self.bindings if binding.model == model]
+    @model_validator(mode="after")
+    def _targets_apart(self) -> Self:
+        _refuse_repeats("workloads, as targets,", [self.target_name(one) for one in self.workloads()])
+        return self
+
+    def workload_of(self, binding: Binding) -> Workload:
+        """Return the workload that *binding* is in."""
+        return binding.workload or self.workload
+
+    def workloads(self, model: str | None = None) -> list[Workload]:
+        """Return the workloads with a binding, or with one of *model*, in the file's order."""
+        bound = [self.workload_of(one) for one in self.bindings if model in (None, one.model)]
+        return list(dict.fromkeys(bound))
+
+    def target_name(self, workload: Workload) -> str:
+        """Return what *workload* is called as a target: as the service, or as both where it is a further one."""
+        return self.name if workload == self.workload else f"{self.name}-{workload.name.replace('.', '-')}"
+
+    def bindings_of(self, model: str, workload: Workload | None = None) -> list[Binding]:
+        """Return the bindings that name *model*, or those of them in *workload*, in the file's order."""
+        return [
+            binding
+            for binding in self.bindings
+            if binding.model == model and workload in (None, self.workload_of(binding))
+        ]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One workload of a service that serves a certain model; a rollout changes one target."""
+
+    name: str
+    service: Service
+    workload: Workload
 
 
 def _refuse_repeats(key: str, values: list[str]) -> None:

@@ -77,7 +77,7 @@ def responder_problems(responder: object, plan: Plan) -> list[str]:
     """
     if not isinstance(responder, dict) or not responder.get("id"):
         return ["nobody is known to have given it: it is anonymous or a time-out"]
-    allowed = [approver.id for approver in plan.approvers]
+    allowed = [approver.id for approver in plan.gate.approvers]
     if responder["id"] not in allowed:
         return [f"it was given by {responder['id']!r}; approvers are {', '.join(allowed)}"]
     return []
@@ -97,7 +97,7 @@ def check_problems(
     the plan's                | another, none | any                | no
     one is another            | any           | any                | no
     """
-    expected = {"revision": str(plan.revision), "snapshot": str(target.snapshot)}
+    expected = {"revision": str(plan.own.revision), "snapshot": str(target.snapshot_of(plan.model))}
     found = [
         f"its {key} is {check.get(key)!r}, expected {value!r}"
         for key, value in expected.items()

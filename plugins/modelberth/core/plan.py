@@ -1,34 +1,46 @@
 """The plan: what a release will do, frozen once all is staged and verified; its digest is what a person approves.
 
-    {"schema": 1, "model": "minilm", "release_id": "20260102t030405z-9f86d08188",
-     "revision": "minilm@sha256:1f0c...", "source_version": "sha256:77b0...", "files": 5, "bytes": 91000000,
-     "approvers": [{"id": "alice", "name": "Alice"}],
-     "targets": [{"service": "embedder", "connection": "modelberth_kubernetes", "namespace": "serving",
-                  "claim": "models", "workload": {"kind": "Deployment", "name": "embedder", "uid": "6d4f..."},
-                  "replicas": 1, "strategy": {"type": "RollingUpdate"}, "snapshot": "1f0c....1",
-                  "bindings": [{"container": "server", "variable": "MODEL_PATH", "from": null,
+    {"schema": 2, "model": "minilm", "release_id": "20260102t030405z-9f86d08188",
+     "models": [{"model": "minilm", "release_id": "20260102t030405z-9f86d08188", "revision": "minilm@sha256:1f0c...",
+                 "source_version": "sha256:77b0...", "files": 5, "bytes": 91000000}],
+     "gate": {"approvers": [{"id": "alice", "name": "Alice"}], "approvals": 1, "four_eyes": false,
+              "requested_by": "bob", "answer_within": 604800},
+     "targets": [{"name": "embedder", "service": "embedder", "connection": "modelberth_kubernetes",
+                  "namespace": "serving", "claim": "models",
+                  "workload": {"kind": "Deployment", "name": "embedder", "uid": "6d4f..."},
+                  "replicas": 1, "strategy": {"type": "RollingUpdate"},
+                  "served": [{"model": "minilm", "snapshot": "1f0c....1", "revision_from": null,
+                              "difference": {"live": null, "added": 5, "changed": 0, "removed": 0, "bytes": 91000000}}],
+                  "bindings": [{"model": "minilm", "container": "server", "variable": "MODEL_PATH", "from": null,
                                 "to": "/models/minilm/1f0c....1/files"}],
-                  "revision_from": null, "ready_within": 120,
-                  "confirm": {"level": "reported", "port": 8000, "report": "/modelz", "smoke": null},
-                  "difference": {"live": null, "added": 5, "changed": 0, "removed": 0, "bytes": 91000000}}]}
+                  "ready_within": 120,
+                  "confirm": {"level": "reported", "port": 8000, "report": "/modelz", "style": "path", "smoke": [],
+                              "probe": null},
+                  "capacity": {"verdict": "fits", "reasons": []}, "canary": null}]}
 
-``from`` is null where the variable is not set; ``revision_from`` is the pod template's annotation as it was found;
-``difference`` is null where what is live has no manifest in the bucket. ``strategy`` is the workload's own, as read.
+The first of ``models`` is the release's own; the others are switched with it, each proven by the receipts of its own
+release. ``from`` is null where the variable is not set; ``revision_from`` is the pod template's annotation as it was
+found; ``difference`` is null where what is live has no manifest in the bucket. ``strategy`` is the workload's own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelberth.core import canonical, strict
 from modelberth.core.digest import Digest
 from modelberth.core.revision import Revision, Snapshot  # noqa: TC001  (strict asks for the fields' types)
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA = 2
 
 LEVELS = ("declared", "reported", "behaved")
+STYLES = ("path", "vllm", "triton")
+FITS, DOES_NOT_FIT, CANNOT_KNOW = VERDICTS = ("fits", "does not fit", "cannot know")
 
 Document = dict[str, Any]
 
@@ -47,11 +59,38 @@ class Live(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """One model that the plan switches; its *release_id*'s receipts prove that it was uploaded and verified."""
+
+    model: str
+    release_id: str
+    revision: Revision
+    source_version: str | None
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Approver:
     """A person who may answer the gate, as the auth manager names them."""
 
     id: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Who has to say yes, and how: the strictest of all services.
+
+    :param requested_by: Who started the release; None where that is not known.
+    :param answer_within: Seconds.
+    """
+
+    approvers: tuple[Approver, ...]
+    approvals: int
+    four_eyes: bool
+    requested_by: str | None
+    answer_within: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +106,7 @@ class Workload:
 class Binding:
     """One container's variable: the value that was live when the plan was made, and the value to come."""
 
+    model: str
     container: str
     variable: str
     from_: str | None
@@ -94,22 +134,62 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Smoke:
-    """One request whose answer shows that the model works; *json_path* must lead to something in the answer."""
+    """One request whose answer shows that the model works.
+
+    :param json_path: It must lead to something in the answer; None: the status is enough.
+    :param equals: What is there must be this; None: anything but null.
+    :param tolerance: How far a number may be from *equals*.
+    """
 
     path: str
     body: Any
     status: int
     json_path: str | None
+    equals: Any = None
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Pods are asked by a pod of ours that has the Secret named *secret*, not through the API server."""
+
+    secret: str
+    scheme: str
 
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """The least that every ready pod must show before the release counts as live."""
+    """The least that every ready pod must show before the release counts as live.
+
+    :param style: How the report names what is served: its path or revision, or as vLLM or Triton do.
+    """
 
     level: str
     port: int | None
     report: str | None
-    smoke: Smoke | None
+    style: str = "path"
+    smoke: tuple[Smoke, ...] = ()
+    probe: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Whether the cluster has room for the pods that a rollout adds, as far as that could be seen."""
+
+    verdict: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Which pods come first.
+
+    :param partition: The ordinal of a StatefulSet's first pod that changes at once; None: the target is whole.
+    :param soak: Seconds for which what came first has to stay well before the rest follows.
+    """
+
+    partition: int | None
+    soak: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +204,23 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """One service as this release will change it."""
+class Served:
+    """One model at one target: the snapshot to come, and what was there."""
 
+    model: str
+    snapshot: Snapshot
+    revision_from: str | None
+    difference: Difference | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One workload of a service as this release will change it.
+
+    :param name: The service's name; of a further workload of the service ``<service>-<workload>``.
+    """
+
+    name: str
     service: str
     connection: str
     namespace: str
@@ -134,12 +228,23 @@ class Target:
     workload: Workload
     replicas: int
     strategy: Document
-    snapshot: Snapshot
+    served: tuple[Served, ...]
     bindings: tuple[Binding, ...]
-    revision_from: str | None
     ready_within: int
     confirm: Confirm
-    difference: Difference | None
+    capacity: Capacity
+    canary: Canary | None
+
+    def bindings_of(self, model: str) -> list[Binding]:
+        """Return the bindings that name *model*."""
+        return [binding for binding in self.bindings if binding.model == model]
+
+    def snapshot_of(self, model: str) -> Snapshot:
+        """Return the snapshot of *model* that is to come.
+
+        :raises KeyError: The target does not serve *model*.
+        """
+        return {one.model: one.snapshot for one in self.served}[model]
 
     def __str__(self) -> str:
         return f"{self.workload.kind} {self.namespace}/{self.workload.name}"
@@ -151,11 +256,8 @@ class Plan:
 
     model: str
     release_id: str
-    revision: Revision
-    source_version: str | None
-    files: int
-    bytes: int
-    approvers: tuple[Approver, ...]
+    models: tuple[Released, ...]
+    gate: Gate
     targets: tuple[Target, ...]
 
     @property
@@ -163,17 +265,27 @@ class Plan:
         """The SHA-256 of the canonical form: what an approval names."""
         return Digest.of(canonical.dump(self.document()))
 
-    def target(self, service: str) -> Target:
-        """Return the target called *service*.
+    @property
+    def own(self) -> Released:
+        """The model that the release is of; the others come with it."""
+        return self.models[0]
 
-        :raises PlanRefusedError: The plan does not touch that service.
+    @property
+    def revisions(self) -> dict[str, Revision]:
+        """The revision of each model, by the model's name."""
+        return {one.model: one.revision for one in self.models}
+
+    def target(self, name: str) -> Target:
+        """Return the target called *name*.
+
+        :raises PlanRefusedError: The plan does not touch it.
         """
         for target in self.targets:
-            if target.service == service:
+            if target.name == name:
                 return target
-        planned = ", ".join(target.service for target in self.targets)
+        planned = ", ".join(target.name for target in self.targets)
         raise PlanRefusedError(
-            f"Service {service!r} is not in the plan of release {self.release_id}, which is for {planned}: "
+            f"Target {name!r} is not in the plan of release {self.release_id}, which is for {planned}: "
             f"start a new release."
         )
 
@@ -188,7 +300,8 @@ def parse(document: object) -> Plan:
 
     Strict, because a key that this version does not know may be one that a person relied on.
 
-    :raises PlanRefusedError: Another schema, a missing or unknown key, or a value of another type.
+    :raises PlanRefusedError: Another schema, a missing or unknown key, a value of another type, or parts that
+        contradict each other.
     """
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(document, dict) or type(schema) is not int or schema != SCHEMA:
@@ -200,9 +313,29 @@ def parse(document: object) -> Plan:
         plan = strict.load(Plan, {key: value for key, value in document.items() if key != "schema"}, "plan")
     except ValueError as error:
         raise PlanRefusedError(f"Plan refused: {error}") from error
-    if plan.revision.model != plan.model:
-        raise PlanRefusedError(f"Plan refused: model {plan.model!r} but revision {plan.revision}.")
-    levels = {target.confirm.level for target in plan.targets}
-    if levels - set(LEVELS):
-        raise PlanRefusedError(f"Plan refused: confirm levels {sorted(levels)}; expected {', '.join(LEVELS)}.")
+    if found := list(_contradictions(plan)):
+        raise PlanRefusedError(f"Plan refused: {'; '.join(found)}.")
     return plan
+
+
+def _contradictions(plan: Plan) -> Iterator[str]:
+    """Yield where the parts of *plan* do not fit each other: no code below asks again."""
+    if (plan.own.model, plan.own.release_id) != (plan.model, plan.release_id):
+        yield f"its first model is {plan.own.model!r} of release {plan.own.release_id}, not its own"
+    yield from (f"model {name!r} but revision {one}" for name, one in plan.revisions.items() if one.model != name)
+    if len(plan.revisions) != len(plan.models) or len({target.name for target in plan.targets}) != len(plan.targets):
+        yield "a model or a target is named twice"
+    for target in plan.targets:
+        yield from (f"target {target.name!r}: {said}" for said in _contradictions_of(target, plan))
+
+
+def _contradictions_of(target: Target, plan: Plan) -> Iterator[str]:
+    served, bound = [one.model for one in target.served], {binding.model for binding in target.bindings}
+    if plan.model not in served or len(set(served)) != len(served) or set(served) != bound:
+        yield f"it serves {', '.join(served)} but binds {', '.join(sorted(bound))} in a release of {plan.model}"
+    revisions = plan.revisions
+    for one in target.served:
+        if one.model not in revisions or revisions[one.model].digest != one.snapshot.digest:
+            yield f"snapshot {one.snapshot} of {one.model} is not of {revisions.get(one.model)}"
+    known = ((target.confirm.level, LEVELS), (target.confirm.style, STYLES), (target.capacity.verdict, VERDICTS))
+    yield from (f"{value!r} is none of {', '.join(values)}" for value, values in known if value not in values)

@@ -1,7 +1,7 @@
 """Frozen dataclasses as JSON and back: exactly their fields, exactly their types, nothing more and nothing less.
 
 A field called ``from_`` is ``from`` in JSON; a class with ``parse`` (a structured string) is its string; a tuple is a
-list that is not empty.
+list, which is empty only where the field's default is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ def load(kind: type[_Kind], document: object, where: str) -> _Kind:
     keys = {_key(name): name for name in hints}
     if odd := document.keys() ^ keys.keys():
         raise ValueError(f"{where} has missing or unknown keys: {', '.join(sorted(map(str, odd)))}.")
-    return kind(**{name: _value(hints[name], document[key], f"{where}.{key}") for key, name in keys.items()})
+    values = {name: _value(hints[name], document[key], f"{where}.{key}") for key, name in keys.items()}
+    defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if value == () and defaults[name] != ():
+            raise ValueError(f"{where}.{_key(name)} is []; expected at least one.")
+    return kind(**values)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
@@ -45,7 +50,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     X or None    | null                | None
     X or None    | else                | as for X
     Any          | any                 | itself
-    tuple of X   | list, not empty     | a tuple, each as X
+    tuple of X   | list                | a tuple, each as X
     has parse    | string              | parsed
     dataclass    | object              | loaded
     dict         | object              | itself
@@ -57,7 +62,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return None if value is None else _value(inner, value, where)
     if hint is Any:
         return value
-    if get_origin(hint) is tuple and isinstance(value, list) and value:
+    if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_value(get_args(hint)[0], one, where) for one in value)
     if hasattr(hint, "parse") and isinstance(value, str):
         return hint.parse(value)

@@ -41,17 +41,19 @@ def confirm(cluster: Cluster, plan: Plan, target: Target, document: Document) ->
 def _problems(cluster: Cluster, plan: Plan, target: Target, pod: Document) -> list[str]:
     """Return what *pod* fails to show, up to the level that the plan asks for."""
     asked, level = target.confirm, LEVELS.index(target.confirm.level)
-    problems = declared(plan.model, target, pod)
+    problems = declared(target, pod)
     proxy = f"/api/v1/namespaces/{target.namespace}/pods/{pod['metadata']['name']}:{asked.port}/proxy"
     if level >= LEVELS.index("reported") and asked.report:
-        paths = [binding.to for binding in target.bindings]
-        problems.append(report_problem(cluster.ask(proxy + asked.report), paths, str(plan.revision)))
-    if level >= LEVELS.index("behaved") and asked.smoke:
-        problems.append(smoke_problem(cluster.ask(proxy + asked.smoke.path, asked.smoke.body), asked.smoke))
+        report = cluster.ask(proxy + asked.report)
+        for one in target.served:
+            paths = [binding.to for binding in target.bindings_of(one.model)]
+            problems.append(report_problem(report, paths, str(plan.revisions[one.model])))
+    if level >= LEVELS.index("behaved"):
+        problems += [smoke_problem(cluster.ask(proxy + smoke.path, smoke.body), smoke) for smoke in asked.smoke]
     return [problem for problem in problems if problem]
 
 
-def declared(model: str, target: Target, pod: Document) -> list[str | None]:
+def declared(target: Target, pod: Document) -> list[str | None]:
     """Return where the pod's own spec, as Kubernetes runs it, is not as the plan has it."""
     spec = {"spec": {"template": {"spec": pod["spec"]}}}
     problems: list[str | None] = []
@@ -60,15 +62,15 @@ def declared(model: str, target: Target, pod: Document) -> list[str | None]:
         value = one and workload.live_value(one, binding.variable)
         if value != binding.to:
             problems.append(f"{binding} is {value!r}, expected {binding.to!r}")
-        if not one or not _leads_to_snapshot(spec, one, binding, model, target):
+        if not one or not _leads_to_snapshot(spec, one, binding, target):
             problems.append(
-                f"{binding.to} in container {binding.container} does not lead to snapshot {target.snapshot} on a "
-                f"read-only volume of claim {target.claim}"
+                f"{binding.to} in container {binding.container} does not lead to snapshot "
+                f"{target.snapshot_of(binding.model)} on a read-only volume of claim {target.claim}"
             )
     return problems
 
 
-def _leads_to_snapshot(spec: Document, one: Document, binding: Binding, model: str, target: Target) -> bool:
+def _leads_to_snapshot(spec: Document, one: Document, binding: Binding, target: Target) -> bool:
     """Return whether the path of *binding* leads to the plan's snapshot in the container *one*.
 
     the deepest mount on the path | subPath | its volume | the snapshot is there at | leads to it
@@ -84,7 +86,7 @@ def _leads_to_snapshot(spec: Document, one: Document, binding: Binding, model: s
         mount.path == deepest
         and mount.read_only
         and not mount.sub_path
-        and mount.serving_path(model, target.snapshot) == binding.to
+        and mount.serving_path(binding.model, target.snapshot_of(binding.model)) == binding.to
         for mount in workload.mounts(spec, one, target.claim)
     )
 

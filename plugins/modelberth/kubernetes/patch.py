@@ -13,7 +13,7 @@ from modelberth.kubernetes import workload
 from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, revision_note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from modelberth.core.plan import Binding, Plan, Target
 
@@ -26,36 +26,42 @@ _TEMPLATE = "/spec/template/metadata"
 
 def take_lock(document: Document, release_id: str) -> Operations:
     """Return how *release_id* comes to hold the workload, if it is held as it was seen."""
-    return [_same_object(document), *_note(document, "/metadata", LOCK, release_id)]
+    return [_same_object(document), *_notes(document, "/metadata", {LOCK: release_id})]
 
 
 def release_lock(document: Document) -> Operations:
     """Return how the workload is held by nobody, if it is held as it was seen."""
-    return [_same_object(document), *_note(document, "/metadata", LOCK, None)]
+    return [_same_object(document), *_notes(document, "/metadata", {LOCK: None})]
 
 
 def bring(document: Document, plan: Plan, target: Target) -> Operations:
     """Return how the variables that are still ``from`` become ``to``; only who holds the workload may."""
     changes: Changes = {binding: binding.to for binding in _that_are(Live.FROM, document, target)}
+    marks = {revision_note(one.model): str(plan.revisions[one.model]) for one in target.served}
+    brought = ", ".join(plan.revisions[one.model].short for one in target.served)
     return [
         _same_object(document),
         {"op": "test", "path": _pointer("/metadata/annotations", LOCK), "value": plan.release_id},
         *_environments(document, changes),
-        *_note(document, _TEMPLATE, revision_note(plan.model), str(plan.revision)),
-        *_note(document, "/metadata", CHANGE_CAUSE, f"modelberth release {plan.release_id}: {plan.revision.short}"),
+        *_notes(document, _TEMPLATE, marks),
+        *_notes(document, "/metadata", {CHANGE_CAUSE: f"modelberth release {plan.release_id}: {brought}"}),
     ]
 
 
 def put_back(document: Document, plan: Plan, target: Target) -> Operations:
     """Return how the variables that are still ``to`` become ``from`` again; all else stays as it is by now."""
     changes: Changes = {binding: binding.from_ for binding in _that_are(Live.TO, document, target)}
-    note, noted = revision_note(plan.model), target.revision_from
-    ours = workload.template_notes(document).get(note) == str(plan.revision)
+    noted = workload.template_notes(document)
+    marks = {
+        revision_note(one.model): one.revision_from
+        for one in target.served
+        if noted.get(revision_note(one.model)) == str(plan.revisions[one.model])
+    }
     return [
         _same_object(document),
         *_environments(document, changes),
-        *(_note(document, _TEMPLATE, note, noted) if ours else []),
-        *_note(document, "/metadata", CHANGE_CAUSE, f"modelberth release {plan.release_id}: put back"),
+        *_notes(document, _TEMPLATE, marks),
+        *_notes(document, "/metadata", {CHANGE_CAUSE: f"modelberth release {plan.release_id}: put back"}),
     ]
 
 
@@ -100,22 +106,29 @@ def _entry(name: str, value: str) -> Document:
     return {"name": name, "value": value}
 
 
-def _note(document: Document, parent: str, key: str, value: str | None) -> Operations:
-    """Return the operations that make annotation *key* below *parent* read *value*, if it reads as it was seen."""
+def _notes(document: Document, parent: str, notes: Mapping[str, str | None]) -> Operations:
+    """Return the operations that make the annotations below *parent* read as *notes*, if they read as was seen."""
     holder = document["metadata"] if parent == "/metadata" else document["spec"]["template"].get("metadata")
     seen = (holder or {}).get("annotations")
     path = f"{parent}/annotations"
     operations: Operations = []
     if seen is None:
-        if value is None:
+        notes = {key: value for key, value in notes.items() if value is not None}
+        if not notes:
             return []
         if holder is None:
             operations += _made(parent)
         operations += _made(path)
-    operations.append({"op": "test", "path": _pointer(path, key), "value": (seen or {}).get(key)})
+    for key, value in notes.items():
+        operations += _note(_pointer(path, key), (seen or {}).get(key), value)
+    return operations
+
+
+def _note(path: str, seen: str | None, value: str | None) -> Operations:
+    test = {"op": "test", "path": path, "value": seen}
     if value is not None:
-        return [*operations, {"op": "add", "path": _pointer(path, key), "value": value}]
-    return [*operations, {"op": "remove", "path": _pointer(path, key)}] if key in (seen or {}) else operations
+        return [test, {"op": "add", "path": path, "value": value}]
+    return [test, {"op": "remove", "path": path}] if seen is not None else [test]
 
 
 def _made(path: str) -> Operations:

@@ -8,7 +8,22 @@ from modelberth.core import approval, layout
 from modelberth.core.difference import difference
 from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
-from modelberth.core.plan import Approver, Binding, Confirm, Plan, PlanRefusedError, Smoke, Target, Workload
+from modelberth.core.plan import (
+    CANNOT_KNOW,
+    Approver,
+    Binding,
+    Capacity,
+    Confirm,
+    Gate,
+    Plan,
+    PlanRefusedError,
+    Probe,
+    Released,
+    Served,
+    Smoke,
+    Target,
+    Workload,
+)
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes import workload
@@ -17,8 +32,9 @@ from modelberth.receipts import open_store
 from modelberth.receipts.damage import damage_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from modelberth import catalog as catalogs
     from modelberth.catalog import Catalog, Model, Service
     from modelberth.core.digest import Digest
     from modelberth.core.plan import Difference
@@ -31,34 +47,42 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
     :raises PlanRefusedError: With everything that stands in the way of a rollout, as far as it can be known.
     :raises EvidenceMissingError: Something is not proven, such as a target that came into the catalog meanwhile.
     """
-    model, services = catalog.model(model_name), catalog.targets(model_name)
-    upload = evidence.read("upload")
-    revision = Revision.parse(upload["revision"])
-    snapshots = {service.name: _verified(evidence, model, service, revision) for service in services}
-    found = {service.name: find(service, model.name) for service in services}
+    model, targets = catalog.model(model_name), catalog.targets(model_name)
+    services = catalog.services_of(model_name)
+    if not services:
+        raise PlanRefusedError(f"Release {evidence.release_id} has no target: no service binds {model.name!r}.")
+    released = _released(model, evidence)
+    snapshots = {service.name: _verified(evidence, model, service, released.revision) for service in services}
+    found = {target.name: find(target, [model.name]) for target in targets}
     problems = [problem for one in found.values() for problem in one.problems]
-    approvers = _approvers(services)
-    if not approvers:
-        problems.append(_NOBODY if services else f"No service binds {model.name!r} any more: there is no target.")
+    gate = _gate(services, evidence)
+    problems += _gate_problems(gate)
     if problems:
         raise PlanRefusedError(f"Release {evidence.release_id} cannot be rolled out: {' '.join(problems)}")
-    difference_to = _Differences(model, revision)
+    difference_to = _Differences(model, released.revision)
     return Plan(
         model=model.name,
         release_id=evidence.release_id,
-        revision=revision,
-        source_version=evidence.read("resolve").get("source_version"),
-        files=upload["files"],
-        bytes=upload["bytes"],
-        approvers=approvers,
+        models=(released,),
+        gate=gate,
         targets=tuple(
-            _target(service, model.name, found[service.name], snapshots[service.name], difference_to)
-            for service in services
+            _target(one, found[one.name], {model.name: snapshots[one.service.name]}, {model.name: difference_to})
+            for one in targets
         ),
     )
 
 
-_NOBODY = "No person is an approver of all its targets, and one answer is for all: make one so in the services' files."
+def _released(model: Model, evidence: Evidence) -> Released:
+    """Return what the release that *evidence* is about has uploaded."""
+    upload = evidence.read("upload")
+    return Released(
+        model=model.name,
+        release_id=evidence.release_id,
+        revision=Revision.parse(upload["revision"]),
+        source_version=evidence.read("resolve").get("source_version"),
+        files=upload["files"],
+        bytes=upload["bytes"],
+    )
 
 
 def _verified(evidence: Evidence, model: Model, service: Service, revision: Revision) -> Snapshot:
@@ -80,46 +104,76 @@ def _verified(evidence: Evidence, model: Model, service: Service, revision: Revi
     return snapshot
 
 
-def _approvers(services: Sequence[Service]) -> tuple[Approver, ...]:
-    """Return who may answer for all *services*."""
-    if not services:
-        return ()
+def _gate(services: Sequence[Service], evidence: Evidence) -> Gate:
+    """Return who has to answer for all *services*: the strictest of each."""
     common = set.intersection(*({one.id for one in service.approvers} for service in services))
-    return tuple(Approver(one.id, one.name) for one in services[0].approvers if one.id in common)
+    return Gate(
+        approvers=tuple(Approver(one.id, one.name) for one in services[0].approvers if one.id in common),
+        approvals=max(service.approvals for service in services),
+        four_eyes=any(service.four_eyes for service in services),
+        requested_by=evidence.read("resolve").get("requested_by"),
+        answer_within=min(service.answer_within for service in services),
+    )
 
 
-def _target(service: Service, model: str, found: Found, snapshot: Snapshot, difference_to: _Differences) -> Target:
-    document, bindings = found.document, _bindings(service, model, found, snapshot)
+def _gate_problems(gate: Gate) -> list[str]:
+    """Return why nobody could answer."""
+    if not gate.approvers:
+        return ["No person is an approver of all its targets, and one answer is for all: make one so in their files."]
+    if len(gate.approvers) < gate.approvals:
+        who = ", ".join(one.id for one in gate.approvers)
+        return [f"It needs {gate.approvals} approvals, but only {who} may approve for all its targets."]
+    return []
+
+
+def _target(
+    target: catalogs.Target, found: Found, snapshots: Mapping[str, Snapshot], differences: Mapping[str, _Differences]
+) -> Target:
+    service, document = target.service, found.document
+    bindings = tuple(_binding(found, binding, mount, snapshots) for binding, mount in found.bindings)
     return Target(
+        name=target.name,
         service=service.name,
         connection=service.connection,
         namespace=service.namespace,
         claim=service.claim,
-        workload=Workload(service.workload.kind, service.workload.name, document["metadata"]["uid"]),
+        workload=Workload(target.workload.kind, target.workload.name, document["metadata"]["uid"]),
         replicas=workload.replicas(document),
         strategy=workload.strategy(document),
-        snapshot=snapshot,
+        served=tuple(
+            _served(model, document, snapshots[model], [one for one in bindings if one.model == model], difference_to)
+            for model, difference_to in differences.items()
+        ),
         bindings=bindings,
-        revision_from=workload.template_notes(document).get(workload.revision_note(model)),
         ready_within=service.ready_within,
         confirm=_confirm(service),
-        difference=difference_to(_live(model, bindings[0].from_)),
+        capacity=Capacity(CANNOT_KNOW, ("it was not looked at",)),
+        canary=None,
     )
 
 
-def _bindings(service: Service, model: str, found: Found, snapshot: Snapshot) -> tuple[Binding, ...]:
-    bound, paths = service.bindings_of(model), found.serving_paths(model, snapshot)
-    containers = [workload.container(found.document, one.container) or {} for one in bound]
-    return tuple(
-        Binding(one.container, one.variable, workload.live_value(container, one.variable), path)
-        for one, container, path in zip(bound, containers, paths, strict=True)
-    )
+def _binding(
+    found: Found, bound: catalogs.Binding, mount: workload.Mount, snapshots: Mapping[str, Snapshot]
+) -> Binding:
+    live = workload.live_value(workload.container(found.document, bound.container) or {}, bound.variable)
+    path = mount.serving_path(bound.model, snapshots[bound.model])
+    return Binding(bound.model, bound.container, bound.variable, live, path)
+
+
+def _served(
+    model: str, document: workload.Document, snapshot: Snapshot, bindings: Sequence[Binding], to: _Differences
+) -> Served:
+    noted = workload.template_notes(document).get(workload.revision_note(model))
+    return Served(model, snapshot, noted, to(_live(model, bindings[0].from_)))
 
 
 def _confirm(service: Service) -> Confirm:
-    asked, smoke = service.confirm, service.confirm.smoke
-    request = Smoke(smoke.path, smoke.body, smoke.status, smoke.json_path) if smoke else None
-    return Confirm(asked.level, asked.port, asked.report, request)
+    asked = service.confirm
+    smoke = tuple(
+        Smoke(one.path, one.body, one.status, one.json_path, one.equals, one.tolerance) for one in asked.smoke
+    )
+    probe = Probe(asked.probe.secret, asked.probe.scheme) if asked.probe else None
+    return Confirm(asked.level, asked.port, asked.report, asked.style, smoke, probe)
 
 
 def _live(model: str, value: str | None) -> Revision | None:

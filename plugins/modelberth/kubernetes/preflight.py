@@ -11,7 +11,7 @@ from modelberth.kubernetes.workload import SET_ELSEWHERE, container, containers,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modelberth.catalog import Binding, Service
+    from modelberth.catalog import Binding, Service, Workload
     from modelberth.kubernetes.client import Cluster
 
 Document = dict[str, Any]
@@ -23,6 +23,7 @@ RIGHTS = (
     ("", "pods/proxy", ("get", "create")),
     ("", "persistentvolumeclaims", ("get",)),
     ("apps", "deployments", ("get", "patch")),
+    ("apps", "statefulsets", ("get", "patch")),
     ("apps", "replicasets", ("list",)),
 )
 """What a release does in a serving namespace: API group, resource, verbs."""
@@ -37,12 +38,16 @@ def problems(cluster: Cluster, service: Service) -> list[str]:
     """
     try:
         claim = _read(cluster, f"/api/v1/namespaces/{service.namespace}/persistentvolumeclaims/{service.claim}")
-        workload = _read(cluster, workload_path(service.namespace, service.workload.kind, service.workload.name))
+        workloads = {
+            one: _read(cluster, workload_path(service.namespace, one.kind, one.name)) for one in service.workloads()
+        }
         denied = _denied(cluster, service.namespace)
     except ClusterRefusedError as error:
         said = str(error).rstrip(". ")
         return [f"Service {service.name!r}: {said}. Apply include/kubernetes, or correct namespace or connection."]
-    found = [*claim_problems(claim, service), *workload_problems(workload, service)]
+    found = claim_problems(claim, service)
+    for workload, document in workloads.items():
+        found += workload_problems(document, service, workload)
     if denied:
         found.append(
             f"Connection {service.connection!r} may not {', '.join(denied)} in namespace {service.namespace!r}: "
@@ -63,14 +68,15 @@ def claim_problems(claim: Document | None, service: Service) -> list[str]:
     return []
 
 
-def workload_problems(workload: Document | None, service: Service) -> list[str]:
-    """Return why *workload* cannot be pointed at another snapshot."""
-    name = f"{service.workload.kind} {service.namespace}/{service.workload.name}"
-    if workload is None:
+def workload_problems(document: Document | None, service: Service, workload: Workload) -> list[str]:
+    """Return why *document*, which is *workload* as it is now, cannot be pointed at another snapshot."""
+    name = f"{workload.kind} {service.namespace}/{workload.name}"
+    if document is None:
         return [f"{name} does not exist: apply it, or correct 'workload' in services/{service.name}.yaml."]
-    found = ["it is paused, so a rollout would never end: resume it."] if workload["spec"].get("paused") else []
+    found = ["it is paused, so a rollout would never end: resume it."] if document["spec"].get("paused") else []
     for binding in service.bindings:
-        found += _binding_problems(workload, binding, service.claim)
+        if service.workload_of(binding) == workload:
+            found += _binding_problems(document, binding, service.claim)
     return [f"{name}: {problem}" for problem in dict.fromkeys(found)]
 
 

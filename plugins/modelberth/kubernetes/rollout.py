@@ -83,8 +83,8 @@ class Rollout:
     :param receipts: URL and connection of the receipts, so that no catalog is needed half-way.
     """
 
-    def __init__(self, *, model: str, release_id: str, service: str, receipts: tuple[str, str]) -> None:
-        self._proof = Proof(model, release_id, service, receipts)
+    def __init__(self, *, model: str, release_id: str, target: str, receipts: tuple[str, str]) -> None:
+        self._proof = Proof(model, release_id, target, receipts)
         self._one_at_a_time = threading.Lock()
         self._ended: str | None = None
         self._patched = False
@@ -292,8 +292,8 @@ class Rollout:
             "reason": "; ".join(filter(None, (decided["reason"], action.reason))),
             "complete": complete,
             "changed": any(one.from_ != one.to for one in self.target.bindings),
-            "revision": str(self.plan.revision),
-            "snapshot": str(self.target.snapshot),
+            "revision": str(self.plan.own.revision),
+            "snapshot": str(self.target.snapshot_of(self.plan.model)),
             "plan_digest": str(self.plan.digest),
             "pods": decided["pods"],
         }
@@ -313,7 +313,7 @@ class Rollout:
     def _stopped_by(self, error: Exception) -> Step:
         """Stop at what no retry changes: before the first change it is a refusal, after it a reason to put back."""
         if self._undecided and not self._ended:
-            log.error("%s: %s", self._proof.service, error)
+            log.error("%s: %s", self._proof.name, error)
             self.end(str(error))
             return Step(pause=PAUSE)
         return Step(Stop(REFUSED, str(error)))

@@ -1,4 +1,4 @@
-"""A service as a plan sees it: the workload as it is now, where it has the claim, and why a rollout could not work."""
+"""A target as a plan sees it: the workload as it is now, where it has the claim, and why a rollout could not work."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from modelberth.kubernetes import preflight, workload
 from modelberth.kubernetes.client import Cluster, ObjectMissingError, workload_path
 
 if TYPE_CHECKING:
-    from modelberth.catalog import Service
-    from modelberth.core.revision import Snapshot
+    from collections.abc import Sequence
+
+    from modelberth.catalog import Binding, Target
 
 Document = dict[str, Any]
 
@@ -20,39 +21,38 @@ _DEFAULT_DEADLINE = 600
 
 @dataclass(frozen=True)
 class Found:
-    """What was found of a service for one model.
+    """What was found of a target for some models.
 
     :param document: The workload; empty if there is none.
-    :param mounts: Where each of the model's bindings has the claim, in the bindings' order; empty with problems.
+    :param bindings: The models' bindings, each with where its container has the claim; empty with problems.
     :param problems: Whole sentences.
     """
 
     document: Document
-    mounts: list[workload.Mount] = field(default_factory=list)
+    bindings: list[tuple[Binding, workload.Mount]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def serving_paths(self, model: str, snapshot: Snapshot) -> list[str]:
-        """Return what each binding's variable has to be for *snapshot* of *model*."""
-        return [mount.serving_path(model, snapshot) for mount in self.mounts]
 
-
-def find(service: Service, model: str, cluster: Cluster | None = None) -> Found:
-    """Return what is there of *service* for *model*.
+def find(target: Target, models: Sequence[str], cluster: Cluster | None = None) -> Found:
+    """Return what is there of *target* for *models*.
 
     :raises ClusterUnreachableError: The API server does not answer.
     :raises ClusterRefusedError: The connection has not the rights to look.
     """
+    service, wanted = target.service, target.workload
     cluster = cluster or Cluster(service.connection)
     try:
-        document = cluster.get(workload_path(service.namespace, service.workload.kind, service.workload.name))
+        document = cluster.get(workload_path(service.namespace, wanted.kind, wanted.name))
     except ObjectMissingError:
-        return Found({}, problems=preflight.workload_problems(None, service))
-    problems = preflight.workload_problems(document, service) + rollout_problems(document, service.ready_within)
+        return Found({}, problems=preflight.workload_problems(None, service, wanted))
+    problems = preflight.workload_problems(document, service, wanted)
+    problems += rollout_problems(document, service.ready_within)
     if problems:
         return Found(document, problems=problems)
-    bound = [workload.container(document, binding.container) for binding in service.bindings_of(model)]
-    mounts = [workload.mount(document, one, service.claim) for one in bound if one]
-    return Found(document, mounts=[mount for mount in mounts if mount])
+    bound = [binding for model in models for binding in service.bindings_of(model, wanted)]
+    places = [(one, workload.container(document, one.container)) for one in bound]
+    mounts = [(one, workload.mount(document, container, service.claim)) for one, container in places if container]
+    return Found(document, bindings=[(one, mount) for one, mount in mounts if mount])
 
 
 def rollout_problems(document: Document, ready_within: int) -> list[str]:

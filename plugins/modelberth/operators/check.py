@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from modelberth.core import approval, plan
 from modelberth.core.revision import Snapshot
 from modelberth.operators.pod import CLAIM, ModelPodOperator
+
+if TYPE_CHECKING:
+    from modelberth.catalog import Catalog, Service
 
 
 class CheckModelOperator(ModelPodOperator):
@@ -21,6 +24,10 @@ class CheckModelOperator(ModelPodOperator):
 
     step = "check"
 
+    def service_of(self, catalog: Catalog) -> Service:
+        """Return the service of the target."""
+        return catalog.target(self.model, self.target).service
+
     def basis(self) -> dict[str, Any]:
         """Return the receipt of the verify that the approved plan rests on."""
         planned = plan.parse(self.evidence.read("plan").get("plan"))
@@ -28,17 +35,17 @@ class CheckModelOperator(ModelPodOperator):
             raise AirflowFailException(
                 f"The approval of release {self.release_id} does not hold: {'; '.join(problems)}."
             )
-        verified = self.evidence.read("verify", target=self.target)
         target = planned.target(self.target)
-        snapshot = str(target.snapshot)
+        verified = self.evidence.read("verify", target=target.service)
+        snapshot = str(target.snapshot_of(self.model))
         if verified["snapshot"] != snapshot:
             raise AirflowFailException(
-                f"Approved for service {self.target!r} is snapshot {snapshot}, but verify proved "
+                f"Approved for target {self.target!r} is snapshot {snapshot}, but verify proved "
                 f"{verified['snapshot']}. Start a new release."
             )
         if problem := approval.place_problem(approval.place(self.service), target):
             raise AirflowFailException(
-                f"The catalog changed since the approval: service {self.target!r} is elsewhere, {problem}. "
+                f"The catalog changed since the approval: target {self.target!r} is elsewhere, {problem}. "
                 "Start a new release."
             )
         if problem := self.damage.problem(Snapshot.parse(snapshot)):

@@ -41,4 +41,4 @@ class PlanModelOperator(BaseOperator):
             evidence = release_evidence(catalog.model(self.model), release_of(context))
             plan = make_plan(catalog, self.model, evidence)
             evidence.write("plan", {"plan": plan.document(), "plan_digest": str(plan.digest)})
-        return {"plan_digest": str(plan.digest), "revision": str(plan.revision)}
+        return {"plan_digest": str(plan.digest), "revision": str(plan.own.revision)}

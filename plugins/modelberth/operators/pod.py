@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from modelberth.catalog import Model, Service
+    from modelberth.catalog import Catalog, Model, Service
     from modelberth.receipts import Evidence
     from modelberth.receipts.damage import DamageRecord
 
@@ -62,7 +62,7 @@ class ModelPodOperator(KubernetesPodOperator):
     never rendered: Airflow renders template fields a second time when a deferred task resumes.
 
     :param model: The model, as in the catalog.
-    :param target: The service, as in the catalog.
+    :param target: What the receipt is about: a service, whose claim is staged on once, or one target of the release.
     """
 
     template_fields: Sequence[str] = ("model", "target")
@@ -94,6 +94,10 @@ class ModelPodOperator(KubernetesPodOperator):
         self.target = target
         self._outcome: Outcome | None = None
         self._claim = ""
+
+    def service_of(self, catalog: Catalog) -> Service:
+        """Return the service on whose claim this step works."""
+        return catalog.service(self.target)
 
     def basis(self) -> dict[str, Any]:
         """Return the receipt that this step rests on."""
@@ -144,7 +148,7 @@ class ModelPodOperator(KubernetesPodOperator):
         """Look up what every leg of the task needs; a resumed task is a new process."""
         catalog = load()
         self.config: Model = catalog.model(self.model)
-        self.service: Service = catalog.service(self.target)
+        self.service: Service = self.service_of(catalog)
         self.release_id = release_of(context)
         self.evidence: Evidence = release_evidence(self.config, self.release_id)
         self.damage: DamageRecord = damage_record(self.config, self.service)

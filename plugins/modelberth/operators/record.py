@@ -42,18 +42,18 @@ class RecordModelOperator(BaseOperator):
             evidence = release_evidence(model, release_id)
             plan = parse(evidence.read("plan")["plan"])
             _require_live(evidence, plan)
-            about = {"revision": str(plan.revision), "source_version": plan.source_version}
-            targets = [target.service for target in plan.targets]
+            about = {"revision": str(plan.own.revision), "source_version": plan.own.source_version}
+            targets = [target.name for target in plan.targets]
             digest = evidence.write("record", {**about, "plan_digest": str(plan.digest), "targets": targets})
             ledger(model).record("live", release_id, **about)
-        return {"revision": str(plan.revision), "receipt": str(digest)}
+        return {"revision": str(plan.own.revision), "receipt": str(digest)}
 
 
 def _require_live(evidence: Evidence, plan: Plan) -> None:
     problems = []
     for target in plan.targets:
-        outcome = evidence.read("outcome", target.service)
+        outcome = evidence.read("outcome", target.name)
         if (outcome["result"], outcome["plan_digest"]) != ("live", str(plan.digest)):
-            problems.append(f"{target.service}: {outcome['result']} by plan {outcome['plan_digest']}")
+            problems.append(f"{target.name}: {outcome['result']} by plan {outcome['plan_digest']}")
     if problems:
         raise AirflowFailException(f"Release {plan.release_id} is not live: {'; '.join(problems)}.")

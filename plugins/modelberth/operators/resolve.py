@@ -97,18 +97,18 @@ class ResolveModelOperator(BaseOperator):
 
 def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion | None, dict[str, list[Finding]]]:
     """Return what the source holds, and what was found wrong by the name of what was looked at."""
-    targets = catalog.targets(model.name)
+    services = catalog.services_of(model.name)
     version = None
     with ThreadPoolExecutor(max_workers=8) as pool:
         source = pool.submit(_source, model)
         asked = {
             "bucket": pool.submit(_told, model.bucket.connection, partial(_list_bucket, model)),
             "receipts": pool.submit(_told, model.receipts.connection, partial(_read_receipts, model, release_id)),
-            **{one.name: pool.submit(_told, one.connection, partial(_ask_cluster, one)) for one in targets},
+            **{one.name: pool.submit(_told, one.connection, partial(_ask_cluster, one)) for one in services},
         }
     version, in_source = source.result()
     findings = {"source": in_source, **{name: answer.result() for name, answer in asked.items()}}
-    if not targets:
+    if not services:
         findings["catalog"] = [Finding(_unbound(catalog, model))]
     return version, findings
 

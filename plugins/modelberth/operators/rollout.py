@@ -26,7 +26,7 @@ class RolloutModelOperator(BaseOperator):
     touched. An approval is used by its outcome: afterwards, a new release is needed.
 
     :param model: The model, as in the catalog.
-    :param target: The service, as in the plan.
+    :param target: The target, as in the plan.
     """
 
     template_fields: Sequence[str] = ("model", "target")
@@ -78,4 +78,4 @@ def _not_live(target: str, outcome: dict[str, Any]) -> str:
         what = "The former revision was put back and is serving."
     else:
         what = "The former value was put back; its pods are not all ready: look at the workload."
-    return f"Service {target!r} did not go to {outcome['revision']}: {outcome['reason']}. {what} Start a new release."
+    return f"Target {target!r} did not go to {outcome['revision']}: {outcome['reason']}. {what} Start a new release."

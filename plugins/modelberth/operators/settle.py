@@ -49,7 +49,7 @@ class SettleModelOperator(BaseOperator):
             model, release_id = load().model(self.model), release_of(context)
             evidence, book = release_evidence(model, release_id), ledger(model)
             plan = _plan(evidence)
-            outcomes = {one.service: self._settle(model, evidence, one.service) for one in plan.targets} if plan else {}
+            outcomes = {one.name: self._settle(model, evidence, one.name) for one in plan.targets} if plan else {}
             found = verdict(book.events(release_id), outcomes)
             if found.event:
                 resolve = evidence.find("resolve") or {}
@@ -57,7 +57,7 @@ class SettleModelOperator(BaseOperator):
                     found.event,
                     release_id,
                     source_version=resolve.get("source_version") or proposed_version(context),
-                    revision=str(plan.revision) if plan else None,
+                    revision=str(plan.own.revision) if plan else None,
                     reason=found.reason,
                 )
         if found.end is End.FAILED:
@@ -66,20 +66,20 @@ class SettleModelOperator(BaseOperator):
             raise AirflowSkipException(f"Release {release_id} of {self.model}: {found.reason}.")
         return {"release_id": release_id, "result": found.reason}
 
-    def _settle(self, model: Model, evidence: Evidence, service: str) -> str | None:
-        """Return the outcome at *service*, None if nothing was ever started there."""
-        if evidence.find("started", service) is None:
+    def _settle(self, model: Model, evidence: Evidence, target: str) -> str | None:
+        """Return the outcome at *target*, None if nothing was ever started there."""
+        if evidence.find("started", target) is None:
             return None
         receipts = (model.receipts.url, model.receipts.connection)
-        rollout = Rollout(model=self.model, release_id=evidence.release_id, service=service, receipts=receipts)
+        rollout = Rollout(model=self.model, release_id=evidence.release_id, target=target, receipts=receipts)
         rollout.end("its run ended before it was decided")
         while not (step := rollout.step()).stop:
             time.sleep(step.pause)
-        outcome = evidence.find("outcome", service)
+        outcome = evidence.find("outcome", target)
         if outcome is None:
             kind = AirflowException if step.stop.status == UNREACHABLE else AirflowFailException
             raise kind(
-                f"Service {service!r} is half done and could not be settled: {step.stop.reason.rstrip('.')}. Put right "
+                f"Target {target!r} is half done and could not be settled: {step.stop.reason.rstrip('.')}. Put right "
                 "what this names, then clear the task 'settle' of this run: it puts back, or ends what was decided. "
                 "Until then no other release changes the workload."
             )

@@ -28,11 +28,12 @@ class RolloutRefusedError(Exception):
 class Proof:
     """The evidence of one target of one release.
 
+    :param name: The target's, as in the plan.
     :param receipts: URL and connection of the receipts, so that no catalog is needed half-way.
     """
 
-    def __init__(self, model: str, release_id: str, service: str, receipts: tuple[str, str]) -> None:
-        self.model, self.release_id, self.service = model, release_id, service
+    def __init__(self, model: str, release_id: str, name: str, receipts: tuple[str, str]) -> None:
+        self.model, self.release_id, self.name = model, release_id, name
         self._receipts = receipts
         self._records: dict[str, Record] = {}
         self._ended_holders: set[str] = set()
@@ -77,7 +78,7 @@ class Proof:
     @cached_property
     def target(self) -> Target:
         """The target as the plan has it."""
-        return self.plan.target(self.service)
+        return self.plan.target(self.name)
 
     def require_unchanged(self) -> None:
         """Refuse what came between the answer and the first change.
@@ -86,10 +87,10 @@ class Proof:
             found damaged meanwhile, or a newer release was proposed.
         """
         approved = str(self.evidence.digest("approve"))
-        check, target = self.evidence.read("check", self.service), self.target
+        check, target = self.evidence.read("check", self.name), self.target
         problems = approval.check_problems(check, target, self.plan, approved, datetime.now(UTC))
         damage = DamageRecord(open_store(*self._receipts), signing_key(), self.model, target)
-        if damaged := damage.problem(target.snapshot):
+        if damaged := damage.problem(target.snapshot_of(self.model)):
             problems.append(damaged.rstrip("."))
         entries = ledger_at(*self._receipts, self.model).entries()
         newer = approval.superseding(self.release_id, ((entry.release_id, entry.event) for entry in entries))
@@ -101,7 +102,7 @@ class Proof:
     def record(self, step: str) -> Record | None:
         """Return a record of this target, None if there is none; once it exists it never changes."""
         if step not in self._records:
-            found = self.evidence.find(step, self.service)
+            found = self.evidence.find(step, self.name)
             if found is None:
                 return None
             self._records[step] = found
@@ -109,12 +110,12 @@ class Proof:
 
     def write(self, step: str, body: Record) -> None:
         """Write a record of this target."""
-        self.evidence.write(step, body, target=self.service)
+        self.evidence.write(step, body, target=self.name)
 
     def has_ended(self, holder: str, models: Iterable[str]) -> bool:
-        """Return whether release *holder*, of one of *models*, has an outcome at this service."""
+        """Return whether release *holder*, of one of *models*, has an outcome at this target."""
         if holder not in self._ended_holders:
             receipts = (evidence_at(*self._receipts, model, holder) for model in {*models, self.model})
-            if any(one.find("outcome", self.service) for one in receipts):
+            if any(one.find("outcome", self.name) for one in receipts):
                 self._ended_holders.add(holder)
         return holder in self._ended_holders

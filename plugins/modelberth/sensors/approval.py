@@ -108,14 +108,15 @@ class ModelApprovalSensor(BaseSensorOperator):
 
     def _require_unused(self, evidence: Evidence, plan: Plan) -> None:
         """Refuse a gate whose rollout has ended: cleared after a put-back, its old answer must not count again."""
-        used = [target.service for target in plan.targets if evidence.find("outcome", target.service)]
+        used = [target.name for target in plan.targets if evidence.find("outcome", target.name)]
         if used:
             raise AirflowFailException(
                 f"Release {plan.release_id} was rolled out to {', '.join(used)} and has ended there: start a new one."
             )
 
     def _ask(self, context: Context, evidence: Evidence, plan: Plan) -> Never:
-        verified = {one.service: evidence.read("verify", one.service) for one in plan.targets}
+        services = dict.fromkeys(target.service for target in plan.targets)
+        verified = {service: evidence.read("verify", service) for service in services}
         resolve = evidence.find("resolve") or {}
         upsert_hitl_detail(
             ti_id=context["ti"].id,
@@ -123,9 +124,9 @@ class ModelApprovalSensor(BaseSensorOperator):
             subject=request.subject(plan),
             body=request.body(plan, resolve.get("requested_by"), verified),
             params={},  # the API refuses None
-            assigned_users=[{"id": one.id, "name": one.name} for one in plan.approvers],
+            assigned_users=[{"id": one.id, "name": one.name} for one in plan.gate.approvers],
         )
-        self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in plan.approvers))
+        self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in plan.gate.approvers))
         raise TaskAwaitingInput(
             method_name="execute_complete",
             kwargs={"plan_digest": str(plan.digest)},
@@ -183,4 +184,4 @@ def _text(moment: datetime | str) -> str:
 
 
 def _about(plan: Plan) -> dict[str, str | None]:
-    return {"revision": str(plan.revision), "source_version": plan.source_version}
+    return {"revision": str(plan.own.revision), "source_version": plan.own.source_version}

@@ -16,8 +16,8 @@ Receipt = dict[str, Any]
 
 def subject(plan: Plan) -> str:
     """Return the headline: what goes where."""
-    services = ", ".join(target.service for target in plan.targets)
-    return f"Release {plan.revision.short} ({human(plan.bytes)}) to {services}?"
+    targets = ", ".join(target.name for target in plan.targets)
+    return f"Release {plan.own.revision.short} ({human(plan.own.bytes)}) to {targets}?"
 
 
 def body(plan: Plan, requested_by: str | None, verified: Mapping[str, Receipt]) -> str:
@@ -26,34 +26,38 @@ def body(plan: Plan, requested_by: str | None, verified: Mapping[str, Receipt]) 
     :param requested_by: Who started the release, where that is known.
     :param verified: Each service's receipt of its verification.
     """
+    own = plan.own
     parts = [
         _table(
             ("", ""),
             [
-                ("Revision", f"`{plan.revision}`"),
-                ("Size", f"{human(plan.bytes)} in {plan.files} files"),
-                ("Source version", f"`{plan.source_version}`" if plan.source_version else "not known"),
+                ("Revision", f"`{own.revision}`"),
+                ("Size", f"{human(own.bytes)} in {own.files} files"),
+                ("Source version", f"`{own.source_version}`" if own.source_version else "not known"),
                 ("Requested by", requested_by or "not known"),
                 ("Release", f"`{plan.release_id}`"),
                 ("Plan", f"`{plan.digest}`"),
             ],
         ),
         "**What changes**",
-        _table(("Service", "Workload", "Against what is live"), [_change(target) for target in plan.targets]),
-        _table(("Service", "Variable", "", "Value"), [row for target in plan.targets for row in _bindings(target)]),
+        _table(
+            ("Target", "Workload", "Model", "Against what is live"),
+            [row for target in plan.targets for row in _changes(target)],
+        ),
+        _table(("Target", "Variable", "", "Value"), [row for target in plan.targets for row in _bindings(target)]),
         "**What was proven** (every byte read again, after staging)",
         _table(
             ("Service", "Bytes", "How", "Node", "When"), [_proof(name, receipt) for name, receipt in verified.items()]
         ),
         "**How it is rolled out**, in this order; what does not confirm in time is put back",
-        _table(("Service", "Pods", "Strategy", "Confirm", "Within"), [_rollout(target) for target in plan.targets]),
+        _table(("Target", "Pods", "Strategy", "Confirm", "Within"), [_rollout(target) for target in plan.targets]),
         "The answer is bound to this plan. *Reject* leaves everything that serves as it is.",
     ]
     return "\n\n".join(parts)
 
 
-def _change(target: Target) -> tuple[str, str, str]:
-    return target.service, str(target), _difference(target.difference)
+def _changes(target: Target) -> list[tuple[str, str, str, str]]:
+    return [(target.name, str(target), one.model, _difference(one.difference)) for one in target.served]
 
 
 def _difference(difference: Difference | None) -> str:
@@ -73,7 +77,7 @@ def _bindings(target: Target) -> list[tuple[str, str, str, str]]:
     """Return two rows a binding: two paths of a snapshot beside each other are wider than a screen."""
     rows = []
     for one in target.bindings:
-        rows.append((target.service, f"`{one}`", "now", f"`{one.from_}`" if one.from_ else "not set"))
+        rows.append((target.name, f"`{one}`", "now", f"`{one.from_}`" if one.from_ else "not set"))
         rows.append(("", "", "then", f"`{one.to}`"))
     return rows
 
@@ -86,7 +90,7 @@ def _rollout(target: Target) -> tuple[str, str, str, str, str]:
     rolling = target.strategy.get("rollingUpdate") or {}
     details = ", ".join(f"{key} {value}" for key, value in sorted(rolling.items()))
     strategy = str(target.strategy.get("type", "")) + (f" ({details})" if details else "")
-    return target.service, str(target.replicas), strategy, target.confirm.level, f"{target.ready_within} s"
+    return target.name, str(target.replicas), strategy, target.confirm.level, f"{target.ready_within} s"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -34,7 +34,7 @@ class RolloutTrigger(BaseTrigger):
 
     :param model: The model's name.
     :param release_id: The release.
-    :param target: The service's name, as in the plan.
+    :param target: The target's name, as in the plan.
     :param receipts_url: Where the receipts are.
     :param receipts_connection: The Airflow connection that may read and write them.
     """
@@ -49,7 +49,7 @@ class RolloutTrigger(BaseTrigger):
         self.receipts_url = receipts_url
         self.receipts_connection = receipts_connection
         self._rollout = Rollout(
-            model=model, release_id=release_id, service=target, receipts=(receipts_url, receipts_connection)
+            model=model, release_id=release_id, target=target, receipts=(receipts_url, receipts_connection)
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -74,7 +74,7 @@ def test_a_good_catalog_has_models_services_and_no_problems(root):
 def test_the_projects_own_catalog_is_good():
     catalog = load(PROJECT / "include")
     assert catalog.problems == {}
-    assert [service.name for service in catalog.targets("minilm")] == ["embedder"]
+    assert [target.name for target in catalog.targets("minilm")] == ["embedder"]
 
 
 def test_the_root_comes_from_the_environment(root, monkeypatch):
@@ -123,9 +123,49 @@ def test_targets_are_the_services_that_bind_the_model_in_file_name_order(root):
         write(root, f"services/{name}.yaml", SERVICE)
     write(root, "services/b.yaml", changed(SERVICE, "bindings.0.model", "other"))
     catalog = load(root)
-    assert [service.name for service in catalog.targets("minilm")] == ["a", "embedder", "z"]
-    assert [service.name for service in catalog.targets("other")] == ["b"]
+    assert [target.name for target in catalog.targets("minilm")] == ["a", "embedder", "z"]
+    assert [target.name for target in catalog.targets("other")] == ["b"]
     assert catalog.targets("nobody") == []
+
+
+def binding(workload=None, **changes):
+    return SERVICE["bindings"][0] | changes | ({"workload": workload} if workload else {})
+
+
+CANARY = {"kind": "StatefulSet", "name": "embedder.canary"}
+
+
+def test_each_workload_of_a_service_is_a_target_in_the_files_order(root):
+    write(root, "models/other.yaml", MODEL)
+    bindings = [binding(CANARY), binding(), binding(variable="OTHER", model="other")]
+    write(root, "services/embedder.yaml", SERVICE | {"bindings": bindings})
+    catalog = load(root)
+    assert [target.name for target in catalog.targets("minilm")] == ["embedder-embedder-canary", "embedder"]
+    assert [target.name for target in catalog.targets("other")] == ["embedder"]
+    assert [service.name for service in catalog.services_of("minilm")] == ["embedder"]
+    canary = catalog.target("minilm", "embedder-embedder-canary")
+    assert str(canary.workload) == "StatefulSet embedder.canary"
+    assert canary.service.bindings_of("minilm", canary.workload) == canary.service.bindings[:1]
+    with pytest.raises(CatalogError, match="it has: embedder"):
+        catalog.target("other", "embedder-embedder-canary")
+
+
+def test_two_targets_never_have_one_name(root):
+    far = {"kind": "Deployment", "name": "far"}
+    both = [binding(far), binding({**far, "kind": "StatefulSet"})]
+    write(root, "services/embedder.yaml", SERVICE | {"bindings": both})
+    assert "embedder-far more than once" in load(root).problems["embedder"][0]
+    write(root, "services/embedder.yaml", SERVICE | {"bindings": [binding(far)]})
+    write(root, "services/embedder-far.yaml", SERVICE)
+    [problem] = load(root).problems["embedder"]
+    assert "target 'embedder-far' is one of service 'embedder-far' too" in problem
+
+
+def test_one_smoke_request_needs_no_list(root):
+    write(root, "services/embedder.yaml", changed(SERVICE, "confirm.smoke", [{"path": "/a"}, {"path": "/b"}]))
+    assert [one.path for one in load(root).service("embedder").confirm.smoke] == ["/a", "/b"]
+    write(root, "services/embedder.yaml", changed(SERVICE, "confirm.smoke", {"path": "/a"}))
+    assert [one.path for one in load(root).service("embedder").confirm.smoke] == ["/a"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +214,7 @@ def test_a_wrong_model_file_is_refused(root, key, value, said):
         ("namespace", "a.b", "namespace: expected a DNS label"),
         ("claim", "models_1", "claim: expected a Kubernetes object's name"),
         ("claim", None, "claim: Input should be a valid string; got None"),
-        ("workload.kind", "DaemonSet", "workload.kind: Input should be 'Deployment'; got 'DaemonSet'"),
+        ("workload.kind", "DaemonSet", "workload.kind: Input should be 'Deployment' or 'StatefulSet'; got 'DaemonSet'"),
         ("workload.name", GONE, "line 4: workload.name: the key 'name' is missing"),
         ("bindings", [], "bindings: List should have at least 1 item"),
         ("bindings", {"server": "MODEL_PATH"}, "bindings: Input should be a valid list"),
@@ -182,7 +222,7 @@ def test_a_wrong_model_file_is_refused(root, key, value, said):
         ("bindings.0.container", "Server", "bindings[0].container: expected a DNS label"),
         ("bindings.0.model", "mini/lm", "bindings[0].model: expected a DNS label"),
         ("bindings.0.model", "minilmm", "bindings[0].model: unknown model 'minilmm'; there are: minilm"),
-        ("bindings", SERVICE["bindings"] * 2, "bindings name server/MODEL_PATH more than once"),
+        ("bindings", SERVICE["bindings"] * 2, "bindings name Deployment embedder: server/MODEL_PATH more than once"),
         ("pods.image", "bad image", "pods.image: expected an image's name"),
         ("pods.cpu", 3, "pods.cpu: unknown key 'cpu'; expected one of: image, service_account, bucket_secret"),
         ("confirm.level", "hoped", "confirm.level: Input should be 'declared', 'reported' or 'behaved'; got 'hoped'"),
@@ -193,10 +233,22 @@ def test_a_wrong_model_file_is_refused(root, key, value, said):
         ("confirm", {"level": "reported"}, "confirm: level 'reported' needs port and report as well"),
         ("confirm.port", 70000, "confirm.port: Input should be less than or equal to 65535; got 70000"),
         ("confirm.report", "modelz", "confirm.report: expected a path that begins with '/'"),
-        ("confirm.smoke.status", 20, "confirm.smoke.status: Input should be greater than or equal to 100; got 20"),
-        ("confirm.smoke.json_path", "$..x", "confirm.smoke.json_path: expected keys and indexes joined by '.'"),
-        ("confirm.smoke.json", 1, "confirm.smoke.json: unknown key 'json'; expected one of: path, body, status"),
+        ("confirm.smoke.status", 20, "confirm.smoke[0].status: Input should be greater than or equal to 100; got 20"),
+        ("confirm.smoke.json_path", "$..x", "confirm.smoke[0].json_path: expected keys and indexes joined by '.'"),
+        ("confirm.smoke", {"path": "/a", "equals": 1}, "equals needs json_path as well"),
+        ("confirm.smoke", {"path": "/a", "json_path": "x", "equals": "a", "tolerance": 0.1}, "tolerance needs equals"),
+        ("confirm.smoke", {"path": "/a", "json_path": "x", "tolerance": 0.1}, "tolerance needs equals as well"),
+        ("confirm.style", "tgi", "confirm.style: Input should be 'path', 'vllm' or 'triton'; got 'tgi'"),
+        ("confirm.probe", {"secret": "Key"}, "confirm.probe.secret: expected a Kubernetes object's name"),
+        ("confirm.smoke.json", 1, "confirm.smoke[0].json: unknown key 'json'; expected one of: path, body, status"),
         ("approvers", [], "approvers: List should have at least 1 item"),
+        ("approvals", 2, "approvals is 2, but approvers are only 1"),
+        ("approvals", 0, "approvals: Input should be greater than or equal to 1; got 0"),
+        ("four_eyes", "yes", "four_eyes: Input should be a valid boolean; got 'yes'"),
+        ("answer_within", 59, "answer_within: Input should be greater than or equal to 60; got 59"),
+        ("canary", {"partition": 1}, "canary.soak: the key 'soak' is missing"),
+        ("canary", {"partition": 1, "soak": 60}, "canary.partition needs a StatefulSet"),
+        ("preview", 1, "preview: Input should be a valid boolean; got 1"),
         ("approvers", ["alice"], "approvers[0]: expected a mapping with the keys id, name; got 'alice'"),
         ("approvers", SERVICE["approvers"] * 2, "approvers name alice more than once"),
         ("approvers.0.id", "", "approvers[0].id: String should have at least 1 character"),
@@ -255,7 +307,7 @@ def test_a_good_model_beside_a_broken_one_keeps_working(root):
     write(root, "models/broken.yaml", "source: [")
     catalog = load(root)
     assert catalog.model("minilm").name == "minilm"
-    assert [service.name for service in catalog.targets("minilm")] == ["embedder"]
+    assert [target.name for target in catalog.targets("minilm")] == ["embedder"]
     assert list(catalog.problems) == ["broken"]
 
 
@@ -264,7 +316,7 @@ def test_a_service_with_a_broken_model_among_others_keeps_serving_the_others(roo
     two = [*SERVICE["bindings"], {"container": "server", "variable": "OTHER", "model": "broken"}]
     write(root, "services/embedder.yaml", SERVICE | {"bindings": two})
     catalog = load(root)
-    assert [service.name for service in catalog.targets("minilm")] == ["embedder"]
+    assert [target.name for target in catalog.targets("minilm")] == ["embedder"]
     assert list(catalog.problems) == ["broken"]
 
 

@@ -6,7 +6,18 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
 from modelberth.core.digest import Digest
-from modelberth.core.plan import Approver, Binding, Confirm, Plan, Target, Workload
+from modelberth.core.plan import (
+    Approver,
+    Binding,
+    Capacity,
+    Confirm,
+    Gate,
+    Plan,
+    Released,
+    Served,
+    Target,
+    Workload,
+)
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.receipts import StoreError, StoreUnreachableError
 from modelberth.receipts import store as stores
@@ -14,6 +25,7 @@ from modelberth.sensors import approval
 
 DIGEST = Digest("ab" * 32)
 TARGET = Target(
+    name="embedder",
     service="embedder",
     connection="modelberth_kubernetes",
     namespace="serving",
@@ -21,12 +33,12 @@ TARGET = Target(
     workload=Workload("Deployment", "embedder", "u"),
     replicas=1,
     strategy={},
-    snapshot=Snapshot(DIGEST, 1),
-    bindings=(Binding("server", "MODEL_PATH", None, "/models/x"),),
-    revision_from=None,
+    served=(Served("minilm", Snapshot(DIGEST, 1), None, None),),
+    bindings=(Binding("minilm", "server", "MODEL_PATH", None, "/models/x"),),
     ready_within=120,
-    confirm=Confirm("declared", None, None, None),
-    difference=None,
+    confirm=Confirm("declared", None, None),
+    capacity=Capacity("fits"),
+    canary=None,
 )
 ANSWER = {
     "chosen_options": ["Approve"],
@@ -42,11 +54,8 @@ def plan(evidence):
     one = Plan(
         model="minilm",
         release_id=evidence.release_id,
-        revision=Revision("minilm", DIGEST),
-        source_version="v1",
-        files=1,
-        bytes=7,
-        approvers=(Approver("alice", "Alice"),),
+        models=(Released("minilm", evidence.release_id, Revision("minilm", DIGEST), "v1", 1, 7),),
+        gate=Gate((Approver("alice", "Alice"),), 1, False, "bob", 604_800),
         targets=(TARGET,),
     )
     evidence.write("plan", {"plan": one.document(), "plan_digest": str(one.digest)})

@@ -16,6 +16,7 @@ CLAIM = {"connection": "modelberth_kubernetes", "namespace": "serving", "claim":
 @pytest.fixture
 def verified(evidence):
     """Writes the receipt of a verify, after an upload."""
+    evidence.write("resolve", {"source_version": "v1", "requested_by": "bob"})
     evidence.write("upload", {"revision": REVISION, "files": 1, "bytes": 7})
 
     def write(**changes):

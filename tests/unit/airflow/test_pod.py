@@ -99,7 +99,7 @@ def verified(synced):
 @pytest.fixture
 def approved(verified):
     """... and of a plan that Alice approved."""
-    plan = plans.parse(PLAN | {"release_id": verified.release_id})
+    plan = planned(verified)
     verified.write("plan", {"plan": plan.document(), "plan_digest": str(plan.digest)})
     verified.write("approve", approval(plan))
     return verified
@@ -114,32 +114,37 @@ def approval(plan):
     }
 
 
-PLAN = {
-    "schema": 1,
-    "model": "minilm",
-    "release_id": "",
-    "revision": REVISION,
-    "source_version": STATS,
-    "files": 1,
-    "bytes": 7,
+def planned(evidence):
+    """Return a plan of the release that *evidence* is about."""
+    released = {"model": "minilm", "release_id": evidence.release_id}
+    about = {"revision": REVISION, "source_version": STATS, "files": 1, "bytes": 7}
+    return plans.parse({"schema": 2, **released, "models": [released | about], "gate": GATE, "targets": [TARGET]})
+
+
+GATE = {
     "approvers": [{"id": "alice", "name": "Alice"}],
-    "targets": [
-        {
-            "service": "embedder",
-            "connection": "modelberth_kubernetes",
-            "namespace": "serving",
-            "claim": "models",
-            "workload": {"kind": "Deployment", "name": "embedder", "uid": "u"},
-            "replicas": 1,
-            "strategy": {"type": "RollingUpdate"},
-            "snapshot": SNAPSHOT,
-            "bindings": [{"container": "server", "variable": "MODEL_PATH", "from": None, "to": "/models/x"}],
-            "revision_from": None,
-            "ready_within": 120,
-            "confirm": {"level": "declared", "port": None, "report": None, "smoke": None},
-            "difference": None,
-        }
-    ],
+    "approvals": 1,
+    "four_eyes": False,
+    "requested_by": None,
+    "answer_within": 604_800,
+}
+BINDING = {"model": "minilm", "container": "server", "variable": "MODEL_PATH", "from": None, "to": "/models/x"}
+DECLARED = {"level": "declared", "port": None, "report": None, "style": "path", "smoke": [], "probe": None}
+TARGET = {
+    "name": "embedder",
+    "service": "embedder",
+    "connection": "modelberth_kubernetes",
+    "namespace": "serving",
+    "claim": "models",
+    "workload": {"kind": "Deployment", "name": "embedder", "uid": "u"},
+    "replicas": 1,
+    "strategy": {"type": "RollingUpdate"},
+    "served": [{"model": "minilm", "snapshot": SNAPSHOT, "revision_from": None, "difference": None}],
+    "bindings": [BINDING],
+    "ready_within": 120,
+    "confirm": DECLARED,
+    "capacity": {"verdict": "fits", "reasons": []},
+    "canary": None,
 }
 
 
@@ -341,7 +346,7 @@ def test_a_step_without_the_one_before_starts_nothing(api, evidence, context, ki
 
 
 def test_check_refuses_a_plan_that_nobody_approved(api, verified, context):
-    plan = plans.parse(PLAN | {"release_id": verified.release_id})
+    plan = planned(verified)
     verified.write("plan", {"plan": plan.document(), "plan_digest": str(plan.digest)})
     with pytest.raises(AirflowFailException, match="has no receipt 06-approve"):
         operator(CheckModelOperator).execute(context)
@@ -352,7 +357,7 @@ def test_check_refuses_a_plan_that_nobody_approved(api, verified, context):
     [("decision", "reject"), ("plan_digest", STATS), ("responder", {"id": "mallory", "name": "Alice"})],
 )
 def test_check_refuses_an_approval_that_does_not_hold(api, verified, context, key, value):
-    plan = plans.parse(PLAN | {"release_id": verified.release_id})
+    plan = planned(verified)
     verified.write("plan", {"plan": plan.document(), "plan_digest": str(plan.digest)})
     verified.write("approve", approval(plan) | {key: value})
     with pytest.raises(AirflowFailException, match=r"The approval of release .* does not hold"):
@@ -363,7 +368,7 @@ def test_check_refuses_an_approval_that_does_not_hold(api, verified, context, ke
 def test_check_refuses_a_snapshot_that_verify_did_not_prove(api, approved, context):
     other = DONE["verify"] | {"snapshot": f"{HEX}.2", "node": "n", "pod": "p"}
     approved.write("verify", other, target="embedder")
-    with pytest.raises(AirflowFailException, match=r"Approved for service 'embedder' is snapshot .*\.1, but verify"):
+    with pytest.raises(AirflowFailException, match=r"Approved for target 'embedder' is snapshot .*\.1, but verify"):
         operator(CheckModelOperator).execute(context)
 
 

@@ -83,7 +83,7 @@ def test_a_claim_that_waits_for_its_first_pod_is_well(service, phase):
 
 
 def test_a_variable_that_is_not_set_yet_is_well(service):
-    assert preflight.workload_problems(changed(WORKLOAD, *SERVER, "env", None), service) == []
+    assert preflight.workload_problems(changed(WORKLOAD, *SERVER, "env", None), service, service.workload) == []
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_claim_that_cannot_be_staged_on_is_said(service, claim, said):
     ],
 )
 def test_a_workload_that_cannot_be_pointed_elsewhere_is_said(service, workload, said):
-    (problem,) = preflight.workload_problems(workload, service)
+    (problem,) = preflight.workload_problems(workload, service, service.workload)
     assert said in problem
 
 

@@ -6,14 +6,45 @@ from dataclasses import replace
 from typing import Any
 
 from modelberth.core.digest import Digest
-from modelberth.core.plan import Approver, Binding, Confirm, Difference, Plan, Smoke, Target, Workload
+from modelberth.core.plan import (
+    Approver,
+    Binding,
+    Capacity,
+    Confirm,
+    Difference,
+    Gate,
+    Plan,
+    Released,
+    Served,
+    Smoke,
+    Target,
+    Workload,
+)
 from modelberth.core.revision import Revision, Snapshot
 
 DIGEST = Digest("1f" * 32)
+RELEASE = "20260102t030405z-9f86d08188"
+
+
+def a_released(model: str = "minilm", **changes) -> Released:
+    return replace(Released(model, RELEASE, Revision(model, DIGEST), "sha256:77", 5, 91_000_000), **changes)
+
+
+def a_served(model: str = "minilm", **changes) -> Served:
+    return replace(Served(model, Snapshot(DIGEST, 1), None, Difference(None, 5, 0, 0, 91_000_000)), **changes)
+
+
+def a_binding(model: str = "minilm", variable: str = "MODEL_PATH", from_: str | None = None) -> Binding:
+    return Binding(model, "server", variable, from_, f"/models/{model}/{DIGEST.hex}.1/files")
+
+
+def a_gate(**changes) -> Gate:
+    return replace(Gate((Approver("alice", "Alice"),), 1, False, "bob", 604_800), **changes)
 
 
 def a_target(**changes) -> Target:
     target = Target(
+        name="embedder",
         service="embedder",
         connection="modelberth_kubernetes",
         namespace="serving",
@@ -21,12 +52,12 @@ def a_target(**changes) -> Target:
         workload=Workload("Deployment", "embedder", "6d4f"),
         replicas=2,
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}},
-        snapshot=Snapshot(DIGEST, 1),
-        bindings=(Binding("server", "MODEL_PATH", None, f"/models/minilm/{DIGEST.hex}.1/files"),),
-        revision_from=None,
+        served=(a_served(),),
+        bindings=(a_binding(),),
         ready_within=120,
-        confirm=Confirm("behaved", 8000, "/modelz", Smoke("/embed", {"text": "hello"}, 200, None)),
-        difference=Difference(None, 5, 0, 0, 91_000_000),
+        confirm=Confirm("behaved", 8000, "/modelz", smoke=(Smoke("/embed", {"text": "hello"}, 200, None),)),
+        capacity=Capacity("fits"),
+        canary=None,
     )
     return replace(target, **changes)
 
@@ -34,12 +65,9 @@ def a_target(**changes) -> Target:
 def a_plan(**changes) -> Plan:
     plan = Plan(
         model="minilm",
-        release_id="20260102t030405z-9f86d08188",
-        revision=Revision("minilm", DIGEST),
-        source_version="sha256:77",
-        files=5,
-        bytes=91_000_000,
-        approvers=(Approver("alice", "Alice"),),
+        release_id=RELEASE,
+        models=(a_released(),),
+        gate=a_gate(),
         targets=(a_target(),),
     )
     return replace(plan, **changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from plans import a_plan, a_target
+from plans import a_gate, a_plan, a_target
 
 from modelberth.core.approval import check_problems, problems, superseding
 
@@ -23,8 +23,8 @@ CHECK = {
     "connection": "modelberth_kubernetes",
     "namespace": "serving",
     "claim": "models",
-    "revision": str(PLAN.revision),
-    "snapshot": str(PLAN.targets[0].snapshot),
+    "revision": str(PLAN.own.revision),
+    "snapshot": str(PLAN.targets[0].snapshot_of("minilm")),
     "previous": {"06-approve": "sha256:aa"},
 }
 
@@ -38,7 +38,7 @@ def test_an_approval_of_this_plan_by_one_of_its_approvers_allows_it():
     [
         ({"decision": "reject"}, "decision"),
         ({"decision": None}, "decision"),
-        ({"plan_digest": str(a_plan(bytes=1).digest)}, "plan_digest"),
+        ({"plan_digest": str(a_plan(gate=a_gate(approvals=2)).digest)}, "plan_digest"),
         ({"release_id": "20260102t030405z-0000000000"}, "release_id"),
         ({"responder": None}, "anonymous"),
         ({"responder": {"id": "", "name": "Alice"}}, "anonymous"),
@@ -63,7 +63,7 @@ def test_every_problem_is_said():
     [
         ({}, ""),
         ({"revision": "minilm@sha256:" + "0" * 64}, "revision"),
-        ({"snapshot": str(PLAN.targets[0].snapshot)[:-1] + "2"}, "snapshot"),
+        ({"snapshot": str(PLAN.targets[0].snapshot_of("minilm"))[:-1] + "2"}, "snapshot"),
         ({"previous": {"06-approve": "sha256:bb"}}, "not made after"),
         ({"previous": {}}, "not made after"),
         ({"connection": "another"}, "its connection is 'another', expected 'modelberth_kubernetes'"),

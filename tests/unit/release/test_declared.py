@@ -51,7 +51,7 @@ MODELS = {"name": "models", "mountPath": "/models"}
     ],
 )
 def test_a_pod_whose_path_leads_to_the_snapshot_has_declared_it(change):
-    assert declared("minilm", TARGET, a_pod(change)) == []
+    assert declared(TARGET, a_pod(change)) == []
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_a_pod_whose_path_leads_to_the_snapshot_has_declared_it(change):
     ],
 )
 def test_a_pod_whose_path_leads_elsewhere_has_not(change):
-    [problem] = declared("minilm", TARGET, a_pod(change))
+    [problem] = declared(TARGET, a_pod(change))
     assert "does not lead to snapshot" in problem
 
 
 def test_a_pod_with_another_value_or_without_the_container_has_not():
-    other = declared("minilm", TARGET, a_pod(lambda _, server: server.update(env=[])))
+    other = declared(TARGET, a_pod(lambda _, server: server.update(env=[])))
     assert other == [f"server/MODEL_PATH is None, expected {TO!r}"]
-    assert len(declared("minilm", TARGET, a_pod(lambda _, server: server.update(name="another")))) == 2
+    assert len(declared(TARGET, a_pod(lambda _, server: server.update(name="another")))) == 2

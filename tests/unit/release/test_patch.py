@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from plans import DIGEST, a_deployment, a_plan, a_target
+from plans import DIGEST, a_binding, a_deployment, a_plan, a_released, a_served, a_target
 
 from modelberth.core.plan import Binding
 from modelberth.kubernetes import patch
@@ -47,7 +47,7 @@ def env_of(document: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def bound(from_: str | None) -> Any:
-    return a_target(bindings=(Binding("server", "MODEL_PATH", from_, TO),))
+    return a_target(bindings=(a_binding(from_=from_),))
 
 
 FIELD = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
@@ -75,24 +75,40 @@ def test_bringing_leaves_its_marks_and_putting_back_takes_them():
     document, target = held(a_deployment([value("MODEL_PATH", "/a")])), bound("/a")
     brought = applied(document, patch.bring(document, PLAN, target))
     notes = brought["spec"]["template"]["metadata"]["annotations"]
-    assert notes[revision_note("minilm")] == str(PLAN.revision)
+    assert notes[revision_note("minilm")] == str(PLAN.own.revision)
     assert PLAN.release_id in brought["metadata"]["annotations"][CHANGE_CAUSE]
     back = applied(brought, patch.put_back(brought, PLAN, target))
     assert back["spec"]["template"]["metadata"]["annotations"] == {}
     assert "put back" in back["metadata"]["annotations"][CHANGE_CAUSE]
 
 
+def test_several_models_of_one_workload_are_brought_in_one_patch_and_put_back():
+    models = ("minilm", "adapter")
+    plan = a_plan(models=tuple(a_released(model) for model in models))
+    bindings = (a_binding(from_="/a"), a_binding("adapter", "ADAPTER_PATH", "/b"))
+    target = a_target(served=tuple(a_served(model) for model in models), bindings=bindings)
+    document = held(a_deployment([value("MODEL_PATH", "/a"), value("ADAPTER_PATH", "/b")]))
+    brought = applied(document, patch.bring(document, plan, target))
+    assert env_of(brought) == [value("MODEL_PATH", bindings[0].to), value("ADAPTER_PATH", bindings[1].to)]
+    assert brought["spec"]["template"]["metadata"]["annotations"] == {
+        revision_note(model): f"{model}@{DIGEST}" for model in models
+    }
+    back = applied(brought, patch.put_back(brought, plan, target))
+    assert env_of(back) == env_of(document)
+    assert back["spec"]["template"]["metadata"]["annotations"] == {}
+
+
 def test_putting_back_restores_the_former_mark():
     document = held(a_deployment([value("MODEL_PATH", "/a")]))
     document["spec"]["template"]["metadata"] = {"annotations": {revision_note("minilm"): "former", "mine": "1"}}
-    target = a_target(bindings=bound("/a").bindings, revision_from="former")
+    target = a_target(bindings=bound("/a").bindings, served=(a_served(revision_from="former"),))
     brought = applied(document, patch.bring(document, PLAN, target))
     back = applied(brought, patch.put_back(brought, PLAN, target))
     assert back["spec"]["template"]["metadata"]["annotations"] == {revision_note("minilm"): "former", "mine": "1"}
 
 
 def test_putting_back_touches_only_what_still_is_as_it_was_brought():
-    other = Binding("server", "ADAPTER_PATH", "/b", "/c")
+    other = Binding("minilm", "server", "ADAPTER_PATH", "/b", "/c")
     target = a_target(bindings=(*bound("/a").bindings, other))
     document = held(a_deployment([value("MODEL_PATH", TO), value("ADAPTER_PATH", "/by/hand"), value("A", "1")]))
     back = applied(document, patch.put_back(document, PLAN, target))
@@ -102,7 +118,7 @@ def test_putting_back_touches_only_what_still_is_as_it_was_brought():
 def test_several_containers_are_changed_in_one_patch():
     document = held(a_deployment([value("MODEL_PATH", "/a")]))
     document["spec"]["template"]["spec"]["containers"].insert(0, {"name": "sidecar"})
-    target = a_target(bindings=(*bound("/a").bindings, Binding("sidecar", "MODEL_PATH", None, TO)))
+    target = a_target(bindings=(*bound("/a").bindings, Binding("minilm", "sidecar", "MODEL_PATH", None, TO)))
     brought = applied(document, patch.bring(document, PLAN, target))
     assert [one["env"] for one in brought["spec"]["template"]["spec"]["containers"]] == [[value("MODEL_PATH", TO)]] * 2
 

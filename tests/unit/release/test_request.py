@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from plans import a_plan, a_target
+from plans import a_plan, a_released, a_served, a_target
 
 from modelberth.core.plan import Difference
 from modelberth.sensors.request import body, subject
@@ -27,7 +27,7 @@ def test_the_headline_says_what_goes_where():
     ],
 )
 def test_the_difference_to_what_is_live_is_said(difference, said):
-    assert said in body(a_plan(targets=(a_target(difference=difference),)), None, {})
+    assert said in body(a_plan(targets=(a_target(served=(a_served(difference=difference),)),)), None, {})
 
 
 def test_everything_that_a_decision_rests_on_is_shown():
@@ -36,7 +36,7 @@ def test_everything_that_a_decision_rests_on_is_shown():
     target = plan.targets[0]
     for part in (
         str(plan.digest),
-        str(plan.revision),
+        str(plan.own.revision),
         "bob",
         "direct",
         "node-1",
@@ -48,5 +48,5 @@ def test_everything_that_a_decision_rests_on_is_shown():
 
 
 def test_a_cell_cannot_leave_its_table():
-    shown = body(a_plan(source_version="a|b"), None, {})
+    shown = body(a_plan(models=(a_released(source_version="a|b"),)), None, {})
     assert "`a\\|b`" in shown
