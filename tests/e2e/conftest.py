@@ -127,6 +127,7 @@ class Stand:
     apps: client.AppsV1Api
     core: client.CoreV1Api
     s3: Any
+    supervisor: Supervisor
 
     def listing(self, bucket: str, prefix: str) -> dict[str, str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -215,7 +216,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     local = local_airflow.LocalAirflow(home / "airflow", free_port(0), home / "catalog")
     local.prepare(local_airflow.connections(env, os.urandom(32)) | bad_connections(env))
     try:
-        with running(settings, name, local):
+        with running(settings, name, local) as supervisor:
             users = {user: Airflow(local.url, user, local.passwords[user]) for user in ("admin", "alice", "bob")}
             claim = serving.volume_folder(settings, name)
             yield Stand(
@@ -228,6 +229,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
                 apps=client.AppsV1Api(api),
                 core=client.CoreV1Api(api),
                 s3=s3,
+                supervisor=supervisor,
             )
     finally:
         serving.delete_namespace(settings, name)
@@ -236,7 +238,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
 
 @contextmanager
-def running(settings: Settings, name: str, local: local_airflow.LocalAirflow) -> Iterator[None]:
+def running(settings: Settings, name: str, local: local_airflow.LocalAirflow) -> Iterator[Supervisor]:
     """Run Airflow as a process tree that ends with this test session."""
     capsule = machine.capsule(settings, name)
     supervisor = Supervisor(capsule, local.home / "log")
@@ -245,7 +247,7 @@ def running(settings: Settings, name: str, local: local_airflow.LocalAirflow) ->
     capsule.start(supervisor.command, environment=machine.plain_environment())
     try:
         supervisor.ensure(parts)
-        yield
+        yield supervisor
         supervisor.demand([part.name for part in parts])
     finally:
         capsule.stop()
