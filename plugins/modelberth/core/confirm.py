@@ -1,8 +1,9 @@
 """Whether one pod shows that it serves what was approved: judged from what it declares, reports and answers.
 
-declared   its spec sets the variable to the snapshot's path, on a read-only mount of the claim
-reported   its own report names that path, or the revision
-behaved    its answer to a smoke request is as expected
+declared   its spec sets the variable to the snapshot's path, on a read-only mount of the claim, and nothing in it
+           goes by another path
+reported   its own report names that path, or the revision; as vLLM and Triton do, see ``core.reports``
+behaved    its answers to the smoke requests are as expected
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from modelberth.core.plan import LEVELS
+from modelberth.core.reports import REPORTS, Named
 
-    from modelberth.core.plan import Smoke
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from modelberth.core.plan import Confirm, Smoke
+
+LONGEST_ANSWER = 1024**2
+"""Bytes of an answer that are read: a report or an embedding is far smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,51 +32,113 @@ class Answer:
     body: bytes
 
 
-def report_problem(answer: Answer, paths: Sequence[str], revision: str) -> str | None:
+def answers_problems(asked: Confirm, named: Sequence[Named], ask: Callable[[str, Any], Answer]) -> list[str]:
+    """Return what a pod's answers fail to show, up to the level that is asked for.
+
+    :param ask: Sends a path and a body (None: GET, else POST) to the pod.
+    """
+    problems, level = [], LEVELS.index(asked.level)
+    if level >= LEVELS.index("reported") and asked.report:
+        body = {} if asked.style == "triton" else None
+        problems.append(report_problem(ask(asked.report, body), asked.style, named))
+    if level >= LEVELS.index("behaved"):
+        problems += [smoke_problem(ask(smoke.path, smoke.body), smoke) for smoke in asked.smoke]
+    return [problem for problem in problems if problem]
+
+
+def report_problem(answer: Answer, style: str, named: Sequence[Named]) -> str | None:
     """Return why *answer* does not report what was approved, None if it does.
 
-    status | JSON | names                  | reported
-    -------+------+------------------------+---------
-    200    | yes  | every path of *paths*  | yes
-    200    | yes  | the revision           | yes
-    200    | yes  | a path, not the other  | no
-    200    | yes  | neither                | no
-    200    | no   | -                      | no
-    other  | -    | -                      | no
-
-    Named means: is one whole string anywhere in it. A part of a string is not enough: a report that lists what is on
-    the claim would name everything.
+    status | JSON | by its style (``core.reports``) | reported
+    -------+------+---------------------------------+---------
+    200    | yes  | names all                       | yes
+    200    | yes  | does not                        | no
+    200    | no   | -                               | no
+    other  | -    | -                               | no
     """
     if answer.status != 200:
         return f"its report answered {_said(answer)}"
     try:
-        named = set(_strings(json.loads(answer.body)))
-    except ValueError:
-        return "its report is not JSON"
-    if revision in named or all(path in named for path in paths):
-        return None
-    return f"its report names neither {revision} nor {' and '.join(paths)}"
+        document = parsed(answer)
+    except ValueError as error:
+        return f"its report is {error}"
+    return REPORTS[style](document, named)
 
 
 def smoke_problem(answer: Answer, smoke: Smoke) -> str | None:
     """Return why *answer* is not what *smoke* expects, None if it is.
 
-    status        | json_path | leads to        | behaved
-    --------------+-----------+-----------------+--------
-    expected      | none      | -               | yes
-    expected      | set       | a value         | yes
-    expected      | set       | nothing or null | no
-    another       | any       | -               | no
+    status   | json_path | leads to        | equals       | behaved
+    ---------+-----------+-----------------+--------------+--------
+    expected | none      | -               | -            | yes
+    expected | set       | nothing or null | any          | no
+    expected | set       | a value         | none         | yes
+    expected | set       | a value         | equal to it  | yes
+    expected | set       | a value         | another      | no
+    another  | any       | any             | any          | no
     """
     if answer.status != smoke.status:
         return f"smoke request {smoke.path} answered {_said(answer)}, expected {smoke.status}"
     if smoke.json_path is None:
         return None
     try:
-        found = _at(json.loads(answer.body), smoke.json_path)
-    except ValueError:
-        return f"smoke request {smoke.path} was not answered in JSON"
-    return None if found is not None else f"smoke request {smoke.path}: nothing at {smoke.json_path!r} in the answer"
+        found = _at(parsed(answer), smoke.json_path)
+    except ValueError as error:
+        return f"smoke request {smoke.path} was answered in what is {error}"
+    where = f"smoke request {smoke.path}: at {smoke.json_path!r} in the answer is"
+    if found is None:
+        return f"{where} nothing"
+    if smoke.equals is None:
+        return None
+    different = difference(found, smoke.equals, smoke.tolerance or 0)
+    return f"{where} {different}" if different else None
+
+
+def difference(found: Any, expected: Any, tolerance: float) -> str | None:
+    """Return where *found* differs from *expected*, None if it does not.
+
+    expected | found                                       | equal
+    ---------+---------------------------------------------+----------------------------------
+    a number | a number not further away than *tolerance*  | yes; not-a-number never is, true is no number
+    a list   | a list as long, element by element equal    | yes
+    an object| an object of the same keys, value by value  | yes
+    another  | the same, of the same type                  | yes
+    any      | else                                        | no
+    """
+    if _is_number(expected) and _is_number(found):
+        return None if _near(found, expected, tolerance) else f"{found}, expected {expected}{_within(tolerance)}"
+    if isinstance(expected, list) and isinstance(found, list):
+        if len(found) != len(expected):
+            return f"a list of {len(found)}, expected {len(expected)}"
+        return _first_difference(range(len(found)), found, expected, tolerance)
+    if isinstance(expected, dict) and isinstance(found, dict):
+        if found.keys() != expected.keys():
+            return "an object of other keys"
+        return _first_difference(expected, found, expected, tolerance)
+    if type(found) is type(expected) and found == expected:
+        return None
+    # Never the value itself: it may hold what the request's sender, or a misled server, meant to keep.
+    return f"{_kind(found)}, not what was expected"
+
+
+def _first_difference(places: Iterable[Any], found: Any, expected: Any, tolerance: float) -> str | None:
+    for place in places:
+        if different := difference(found[place], expected[place], tolerance):
+            return f"{different} (at {place})"
+    return None
+
+
+def parsed(answer: Answer) -> Any:
+    """Return the JSON that *answer* holds.
+
+    :raises ValueError: It is none, is longer than may be read or nested too deeply; the text ends a sentence.
+    """
+    if len(answer.body) > LONGEST_ANSWER:
+        raise ValueError(f"longer than {LONGEST_ANSWER} bytes")
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON") from None
 
 
 def _said(answer: Answer) -> str:
@@ -77,12 +146,24 @@ def _said(answer: Answer) -> str:
     return str(answer.status) if answer.status else f"nothing ({answer.body.decode(errors='replace')})"
 
 
-def _strings(document: Any) -> list[str]:
-    if isinstance(document, str):
-        return [document]
-    if isinstance(document, dict):
-        document = list(document.values())
-    return [text for one in document for text in _strings(one)] if isinstance(document, list) else []
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _near(found: float, expected: float, tolerance: float) -> bool:
+    try:
+        return found == expected or abs(found - expected) <= tolerance
+    except OverflowError:  # an int beyond all floats beside a float
+        return False
+
+
+def _within(tolerance: float) -> str:
+    return f" within {tolerance}" if tolerance else ""
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    return names.get(type(value), "a number" if _is_number(value) else "null")
 
 
 def _at(document: Any, path: str) -> Any:

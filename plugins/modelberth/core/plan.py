@@ -151,10 +151,15 @@ class Smoke:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Pods are asked by a pod of ours that has the Secret named *secret*, not through the API server."""
+    """Pods are asked by a pod of ours that has the Secret named *secret*, not through the API server.
+
+    :param image: The pod's, as *service_account*: nothing half-way depends on the catalog.
+    """
 
     secret: str
     scheme: str
+    image: str
+    service_account: str
 
 
 @dataclass(frozen=True, slots=True)

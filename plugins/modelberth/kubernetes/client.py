@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core.confirm import Answer
+from modelberth.core.confirm import LONGEST_ANSWER, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,13 +61,33 @@ class Cluster:
         document: Document = json.loads(self._request("PATCH", path, list(operations)))
         return document
 
+    def create(self, path: str, document: Document) -> Document:
+        """Create *document* below *path* and return it as it is then.
+
+        :raises ObjectChangedError: There is one of that name already.
+        """
+        made: Document = json.loads(self._request("POST", path, document))
+        return made
+
+    def delete(self, path: str) -> None:
+        """Begin to delete the object at *path*, if it is there."""
+        with suppress(ObjectMissingError):
+            self._request("DELETE", path)
+
+    def text(self, path: str) -> str:
+        """Return the text at *path*, such as a pod's log."""
+        return self._request("GET", path).decode(errors="replace")
+
     def ask(self, path: str, body: Any = None) -> Answer:
-        """Return what a pod answers through the API server's proxy: POST with a *body*, GET without one."""
+        """Return what a pod answers through the API server's proxy: POST with a *body*, GET without one.
+
+        Of a longer answer no more than a little over ``LONGEST_ANSWER`` is read: it is not for us.
+        """
         from kubernetes.client import ApiException  # type: ignore[import-untyped]
         from urllib3.exceptions import HTTPError
 
         try:
-            return self._send("GET" if body is None else "POST", path, body)
+            return self._send("GET" if body is None else "POST", path, body, LONGEST_ANSWER + 1)
         except ApiException as error:
             if error.status == 403 and _is_status(error.body):
                 raise _refusal(error, "GET", path, self.connection) from error
@@ -87,7 +108,7 @@ class Cluster:
                 f"Cluster of connection {self.connection!r} did not answer: {type(error).__name__} on {method} {path}."
             ) from error
 
-    def _send(self, method: str, path: str, body: Any) -> Answer:
+    def _send(self, method: str, path: str, body: Any, most: int | None = None) -> Answer:
         kind = "application/json-patch+json" if method == "PATCH" else "application/json"
         response = self._client.call_api(
             path,
@@ -99,7 +120,10 @@ class Cluster:
             _return_http_data_only=True,
             _request_timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         )
-        return Answer(response.status, response.data)
+        try:
+            return Answer(response.status, response.read(most))
+        finally:
+            response.close()  # a connection whose answer was read to its end is kept by now
 
 
 def workload_path(namespace: str, kind: str, name: str) -> str:

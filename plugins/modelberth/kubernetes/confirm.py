@@ -1,17 +1,23 @@
-"""Asking every ready pod of the newest template whether it serves what was approved."""
+"""Asking pods whether they serve what was approved: through the API server, or by a probe pod that has a key."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core.confirm import report_problem, smoke_problem
-from modelberth.core.plan import LEVELS
+from modelberth.core.confirm import answers_problems
+from modelberth.core.probe import Order, Serving
+from modelberth.core.reports import Named
 from modelberth.kubernetes import workload
-from modelberth.kubernetes.pods import is_ready, newest_pods
+from modelberth.kubernetes.declared import as_template, declared, named_in_command
+from modelberth.kubernetes.pods import restarts
+from modelberth.kubernetes.probe import ProbePod
 
 if TYPE_CHECKING:
-    from modelberth.core.plan import Binding, Plan, Target
+    from collections.abc import Sequence
+
+    from modelberth.core.plan import Plan, Target
     from modelberth.kubernetes.client import Cluster
 
 Document = dict[str, Any]
@@ -25,79 +31,76 @@ class Shown:
     problems: list[str] = field(default_factory=list)
 
 
-def confirm(cluster: Cluster, plan: Plan, target: Target, document: Document) -> Shown:
-    """Return what the ready pods of *document*'s newest template show; zero ready pods show nothing, which fails."""
-    shown = Shown()
-    for pod in filter(is_ready, newest_pods(cluster, document)):
-        problems = _problems(cluster, plan, target, pod)
-        shown.problems += [f"pod {pod['metadata']['name']}: {problem}" for problem in problems]
-        shown.pods.append(_evidence(pod, target, problems))
+class Confirming:
+    """The asking of one target's pods. What it waits for is a pod of ours, so it may be begun again anywhere."""
+
+    def __init__(self, cluster: Cluster, plan: Plan, target: Target) -> None:
+        self._cluster, self._target = cluster, target
+        self._named = _named(plan, target)
+        asked = target.confirm
+        self._probe = (
+            ProbePod(cluster, plan, target, asked.probe) if asked.probe and asked.level != "declared" else None
+        )
+
+    def shown(self, pods: Sequence[Document]) -> Shown | None:
+        """Return what the ready *pods* show; None while the probe pod has not ended: ask again then."""
+        asked = self._asked(pods)
+        if asked is None:
+            return None
+        shown = Shown()
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            problems = [*declared(self._target, pod), *asked.get(name, ())]
+            shown.problems += [f"pod {name}: {problem}" for problem in problems]
+            shown.pods.append(_evidence(pod, self._target, problems))
+        return shown
+
+    def close(self) -> None:
+        """Leave no probe pod behind."""
+        if self._probe:
+            self._probe.remove()
+
+    def _asked(self, pods: Sequence[Document]) -> dict[str, list[str]] | None:
+        """Return the problems with each pod's answers, by the pod's name."""
+        if self._probe is None:
+            return {pod["metadata"]["name"]: self._by_proxy(pod) for pod in pods}
+        if not pods:
+            return {}
+        asked = self._target.confirm
+        serving = [Serving(pod["metadata"]["name"], pod["status"].get("podIP", "")) for pod in pods]
+        scheme = asked.probe.scheme if asked.probe else ""
+        return self._probe.problems(Order(scheme, asked, self._named, tuple(serving)))
+
+    def _by_proxy(self, pod: Document) -> list[str]:
+        asked, name = self._target.confirm, pod["metadata"]["name"]
+        proxy = f"/api/v1/namespaces/{self._target.namespace}/pods/{name}:{asked.port}/proxy"
+        return answers_problems(asked, self._named, lambda path, body: self._cluster.ask(proxy + path, body))
+
+
+def missing(document: Document, shown: Shown) -> list[str]:
+    """Return why it is not every new pod of *document* that was asked; zero pods never are enough."""
     wanted = max(1, workload.replicas(document) - (workload.counts(document).partition or 0))
-    if len(shown.pods) < wanted:
-        shown.problems.append(f"{len(shown.pods)} of {wanted} new pods are ready")
-    return shown
+    return [f"{len(shown.pods)} of {wanted} new pods are ready"] if len(shown.pods) < wanted else []
 
 
-def _problems(cluster: Cluster, plan: Plan, target: Target, pod: Document) -> list[str]:
-    """Return what *pod* fails to show, up to the level that the plan asks for."""
-    asked, level = target.confirm, LEVELS.index(target.confirm.level)
-    problems = declared(target, pod)
-    proxy = f"/api/v1/namespaces/{target.namespace}/pods/{pod['metadata']['name']}:{asked.port}/proxy"
-    if level >= LEVELS.index("reported") and asked.report:
-        report = cluster.ask(proxy + asked.report)
-        for one in target.served:
-            paths = [binding.to for binding in target.bindings_of(one.model)]
-            problems.append(report_problem(report, paths, str(plan.revisions[one.model])))
-    if level >= LEVELS.index("behaved"):
-        problems += [smoke_problem(cluster.ask(proxy + smoke.path, smoke.body), smoke) for smoke in asked.smoke]
-    return [problem for problem in problems if problem]
-
-
-def declared(target: Target, pod: Document) -> list[str | None]:
-    """Return where the pod's own spec, as Kubernetes runs it, is not as the plan has it."""
-    spec = {"spec": {"template": {"spec": pod["spec"]}}}
-    problems: list[str | None] = []
-    for binding in target.bindings:
-        one = workload.container(spec, binding.container)
-        value = one and workload.live_value(one, binding.variable)
-        if value != binding.to:
-            problems.append(f"{binding} is {value!r}, expected {binding.to!r}")
-        if not one or not _leads_to_snapshot(spec, one, binding, target):
-            problems.append(
-                f"{binding.to} in container {binding.container} does not lead to snapshot "
-                f"{target.snapshot_of(binding.model)} on a read-only volume of claim {target.claim}"
-            )
-    return problems
-
-
-def _leads_to_snapshot(spec: Document, one: Document, binding: Binding, target: Target) -> bool:
-    """Return whether the path of *binding* leads to the plan's snapshot in the container *one*.
-
-    the deepest mount on the path | subPath | its volume | the snapshot is there at | leads to it
-    ------------------------------+---------+------------+--------------------------+------------
-    the plan's claim              | none    | read-only  | the binding's path       | yes
-    the plan's claim              | none    | read-only  | another path             | no
-    the plan's claim              | none    | writable   | any                      | no
-    the plan's claim              | any     | any        | any                      | no
-    another volume, none          | any     | any        | any                      | no
-    """
-    deepest = workload.covering(one, binding.to)
-    return any(
-        mount.path == deepest
-        and mount.read_only
-        and not mount.sub_path
-        and mount.serving_path(binding.model, target.snapshot_of(binding.model)) == binding.to
-        for mount in workload.mounts(spec, one, target.claim)
+def _named(plan: Plan, target: Target) -> tuple[Named, ...]:
+    """Return what a report has to name, for each binding."""
+    revisions, to = plan.revisions, {binding.to for binding in target.bindings}
+    return tuple(
+        Named(one.to, str(revisions[one.model]), None if one.from_ in to else one.from_) for one in target.bindings
     )
 
 
 def _evidence(pod: Document, target: Target, problems: list[str]) -> Document:
     images = {status["name"]: status.get("imageID", "") for status in pod["status"].get("containerStatuses") or []}
+    named = partial(named_in_command, as_template(pod))
     return {
         "pod": pod["metadata"]["name"],
         "uid": pod["metadata"]["uid"],
         "node": pod["spec"].get("nodeName", ""),
         "images": images,
+        "restarts": restarts(pod),
         "level": target.confirm.level,
+        "in_command": [str(binding) for binding in target.bindings if named(binding)],
         "problems": problems,
     }

@@ -172,7 +172,9 @@ def _confirm(service: Service) -> Confirm:
     smoke = tuple(
         Smoke(one.path, one.body, one.status, one.json_path, one.equals, one.tolerance) for one in asked.smoke
     )
-    probe = Probe(asked.probe.secret, asked.probe.scheme) if asked.probe else None
+    ours, probe = service.pods, None
+    if asked.probe:
+        probe = Probe(asked.probe.secret, asked.probe.scheme, ours.image, ours.service_account)
     return Confirm(asked.level, asked.port, asked.report, asked.style, smoke, probe)
 
 

@@ -33,6 +33,11 @@ def is_ready(pod: Document) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
+def restarts(pod: Document) -> dict[str, int]:
+    """Return how often each container of *pod* was started again."""
+    return {status["name"]: status.get("restartCount", 0) for status in pod["status"].get("containerStatuses") or ()}
+
+
 def trouble(pods: list[Document]) -> list[str]:
     """Return what keeps *pods* from being ready, a sentence a pod, in Kubernetes' own words."""
     said = [(pod["metadata"]["name"], _trouble(pod)) for pod in pods if not is_ready(pod)]

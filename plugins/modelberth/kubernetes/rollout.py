@@ -30,8 +30,8 @@ from modelberth.kubernetes.client import (
     ObjectMissingError,
     workload_path,
 )
-from modelberth.kubernetes.confirm import Shown, confirm
-from modelberth.kubernetes.pods import newest_pods, trouble
+from modelberth.kubernetes.confirm import Confirming, Shown, missing
+from modelberth.kubernetes.pods import is_ready, newest_pods, trouble
 from modelberth.receipts import (
     EvidenceConflictError,
     EvidenceForgedError,
@@ -169,6 +169,10 @@ class Rollout:
     def _cluster(self) -> Cluster:
         return Cluster(self.target.connection)
 
+    @cached_property
+    def _confirming(self) -> Confirming:
+        return Confirming(self._cluster, self.plan, self.target)
+
     @property
     def _path(self) -> str:
         return workload_path(self.target.namespace, self.target.workload.kind, self.target.workload.name)
@@ -265,7 +269,11 @@ class Rollout:
         log.info("%s: changed %s", self.target, ", ".join(patch.touched(operations)))
 
     def _confirm(self, _: Action, document: Document) -> None:
-        self._shown = confirm(self._cluster, self.plan, self.target, document)
+        shown = self._confirming.shown(list(filter(is_ready, newest_pods(self._cluster, document))))
+        if shown is None:
+            return
+        shown.problems += missing(document, shown)
+        self._shown = shown
         attempts = self._confirmation.attempts + 1 if self._confirmation else 1
         self._confirmation = Confirmation(tuple(self._shown.problems), attempts)
 

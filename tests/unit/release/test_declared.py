@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plans import a_deployment, a_target
 
-from modelberth.kubernetes.confirm import declared
+from modelberth.kubernetes.declared import declared
 
 TARGET = a_target()
 TO = TARGET.bindings[0].to

@@ -41,7 +41,12 @@ def test_a_live_value_is_judged_by_what_the_plan_found_and_brings(live, from_, t
 
 
 PICKY = Confirm(
-    "behaved", 8000, "/v1/models", "vllm", (Smoke("/a", None, 200, "x", [0.5, 1], 0.01),), Probe("key", "https")
+    "behaved",
+    8000,
+    "/v1/models",
+    "vllm",
+    (Smoke("/a", None, 200, "x", [0.5, 1], 0.01),),
+    Probe("key", "https", "modelsync", "sa"),
 )
 TWO = a_target(
     served=(a_served(), a_served("adapter")), bindings=(a_binding(), a_binding("adapter", "ADAPTER_PATH", "/b"))
