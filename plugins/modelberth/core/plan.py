@@ -19,8 +19,9 @@
                   "capacity": {"verdict": "fits", "reasons": []}, "canary": null}]}
 
 The first of ``models`` is the release's own; the others are switched with it, each proven by the receipts of its own
-release. ``from`` is null where the variable is not set; ``revision_from`` is the pod template's annotation as it was
-found; ``difference`` is null where what is live has no manifest in the bucket. ``strategy`` is the workload's own.
+release. In a rollback the first is of the earlier release that brought what is served again. ``from`` is null where
+the variable is not set; ``revision_from`` is the pod template's annotation as it was found; ``difference`` is null
+where what is live has no manifest in the bucket. ``strategy`` is the workload's own.
 """
 
 from __future__ import annotations
@@ -276,6 +277,11 @@ class Plan:
         return self.models[0]
 
     @property
+    def rollback(self) -> bool:
+        """Whether it serves again what an earlier release has brought: that release's receipts prove it."""
+        return self.own.release_id != self.release_id
+
+    @property
     def revisions(self) -> dict[str, Revision]:
         """The revision of each model, by the model's name."""
         return {one.model: one.revision for one in self.models}
@@ -325,8 +331,8 @@ def parse(document: object) -> Plan:
 
 def _contradictions(plan: Plan) -> Iterator[str]:
     """Yield where the parts of *plan* do not fit each other: no code below asks again."""
-    if (plan.own.model, plan.own.release_id) != (plan.model, plan.release_id):
-        yield f"its first model is {plan.own.model!r} of release {plan.own.release_id}, not its own"
+    if plan.own.model != plan.model or plan.own.release_id > plan.release_id:
+        yield f"its first model is {plan.own.model!r} of release {plan.own.release_id}, not its own or an earlier one's"
     yield from (f"model {name!r} but revision {one}" for name, one in plan.revisions.items() if one.model != name)
     if len(plan.revisions) != len(plan.models) or len({target.name for target in plan.targets}) != len(plan.targets):
         yield "a model or a target is named twice"

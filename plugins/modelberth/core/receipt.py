@@ -24,6 +24,9 @@ NUMBERS = {
 SINGLE = frozenset({"plan", "approve", "started", "decided", "outcome", "record"})
 """Steps that bind: taken once a release."""
 
+WHOLE = frozenset({"resolve", "upload", "plan", "approve", "record"})
+"""Steps that are about all targets; what an approve has in a target's place is the number of the answer, from 2."""
+
 RESTS_ON: dict[str, tuple[str, ...]] = {
     "resolve": (),
     "list": (),

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core.digest import Digest
-from modelberth.core.receipt import ENVELOPE, RESTS_ON, SINGLE, Name
+from modelberth.core.receipt import ENVELOPE, RESTS_ON, SINGLE, WHOLE, Name
 from modelberth.receipts.signing import EvidenceForgedError
 
 if TYPE_CHECKING:
@@ -116,11 +116,14 @@ class Evidence:
         return newest
 
     def _previous(self, step: str, target: str | None, newest: dict[tuple[str, str | None], int]) -> dict[str, str]:
-        """Return the digests of what *step* rests on: of its own target, or of all where it has none itself."""
+        """Return the digests of what *step* rests on: of its own target, or of all where it has none itself.
+
+        What is about all targets counts for each; so does every answer of the gate.
+        """
         return {
             Name(*at).stem: str(self._load(*at, attempt)[1])
             for at, attempt in newest.items()
-            if at[0] in RESTS_ON[step] and (target is None or at[1] in (None, target))
+            if at[0] in RESTS_ON[step] and (at[0] in WHOLE or target in (None, at[1]))
         }
 
     def _read(self, step: str, target: str | None) -> tuple[Body, Digest]:
