@@ -32,7 +32,7 @@ from modelberth.receipts import open_store
 from modelberth.receipts.damage import damage_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from modelberth import catalog as catalogs
     from modelberth.catalog import Catalog, Model, Service
@@ -51,8 +51,8 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
     services = catalog.services_of(model_name)
     if not services:
         raise PlanRefusedError(f"Release {evidence.release_id} has no target: no service binds {model.name!r}.")
-    released = _released(model, evidence)
-    snapshots = {service.name: _verified(evidence, model, service, released.revision) for service in services}
+    released = read_released(model, evidence)
+    snapshots = {service.name: read_verified(evidence, model, service, released.revision) for service in services}
     found = {target.name: find(target, [model.name]) for target in targets}
     problems = [problem for one in found.values() for problem in one.problems]
     gate = _gate(services, evidence)
@@ -66,13 +66,13 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
         models=(released,),
         gate=gate,
         targets=tuple(
-            _target(one, found[one.name], {model.name: snapshots[one.service.name]}, {model.name: difference_to})
+            make_target(one, found[one.name], {model.name: snapshots[one.service.name]}, {model.name: difference_to})
             for one in targets
         ),
     )
 
 
-def _released(model: Model, evidence: Evidence) -> Released:
+def read_released(model: Model, evidence: Evidence) -> Released:
     """Return what the release that *evidence* is about has uploaded."""
     upload = evidence.read("upload")
     return Released(
@@ -85,7 +85,7 @@ def _released(model: Model, evidence: Evidence) -> Released:
     )
 
 
-def _verified(evidence: Evidence, model: Model, service: Service, revision: Revision) -> Snapshot:
+def read_verified(evidence: Evidence, model: Model, service: Service, revision: Revision) -> Snapshot:
     """Return the snapshot that was read again on the service's claim."""
     receipt = evidence.read("verify", service.name)
     if receipt["revision"] != str(revision):
@@ -126,9 +126,16 @@ def _gate_problems(gate: Gate) -> list[str]:
     return []
 
 
-def _target(
-    target: catalogs.Target, found: Found, snapshots: Mapping[str, Snapshot], differences: Mapping[str, _Differences]
+def make_target(
+    target: catalogs.Target,
+    found: Found,
+    snapshots: Mapping[str, Snapshot],
+    differences: Mapping[str, Callable[[Revision | None], Difference | None]],
 ) -> Target:
+    """Return *target* as the plan has it.
+
+    :param differences: For each model that is switched, how its new revision differs from the one that is live.
+    """
     service, document = target.service, found.document
     bindings = tuple(_binding(found, binding, mount, snapshots) for binding, mount in found.bindings)
     return Target(
@@ -161,7 +168,11 @@ def _binding(
 
 
 def _served(
-    model: str, document: workload.Document, snapshot: Snapshot, bindings: Sequence[Binding], to: _Differences
+    model: str,
+    document: workload.Document,
+    snapshot: Snapshot,
+    bindings: Sequence[Binding],
+    to: Callable[[Revision | None], Difference | None],
 ) -> Served:
     noted = workload.template_notes(document).get(workload.revision_note(model))
     return Served(model, snapshot, noted, to(_live(model, bindings[0].from_)))
