@@ -37,6 +37,12 @@ POD_VARIABLES = {
 """What the pods' tools read, and its name in ``.local/env``."""
 
 
+FOR_TESTS = {
+    "variables": "\n".join(f"{kind}/*/server/MODEL_PATH" for kind in ("Deployment", "StatefulSet")),
+    "previewServiceAccounts": "default",
+}
+"""What Airflow may do in a test's namespace beside what it may in the demo's: tests make workloads of any name."""
+
 FOR_A_TEST = "modelberth.dev/for-a-test"
 """The label of namespaces that are deleted with the test run that made them, or by the next."""
 
@@ -58,9 +64,22 @@ def serving_namespace(settings: Settings, name: str, *, lasting: bool = False) -
         apply(settings, local_storage(settings, name))
     [claim] = manifest(settings, "claim.yaml")
     claim["spec"]["storageClassName"] = values["STORAGE_CLASS"]
-    apply(settings, [*manifest(settings, "rbac.yaml"), claim, bucket_secret(values)], name)
+    rights = [*manifest(settings, "rbac.yaml"), named_rights(settings, values, lasting=lasting)]
+    apply(settings, [*rights, claim, bucket_secret(values)], name)
     if values["STORAGE_CLASS"] == LOCAL_CLASS:  # another class may bind only when the first pod comes
         wait_for_claim(settings, name)
+
+
+def named_rights(settings: Settings, values: Mapping[str, str], *, lasting: bool) -> dict[str, Any]:
+    """Return the ConfigMap that says what Airflow may do in a namespace: the demo's, or what tests are about.
+
+    :param values: Of ``.local/env``.
+    """
+    [rights] = manifest(settings, "rights.yaml")
+    rights["data"]["images"] += f"\n{values['MODELSYNC_IMAGE']}"
+    if not lasting:
+        rights["data"] |= FOR_TESTS | {"previewImages": f"{SERVER_IMAGE}\n{values['SERVER_IMAGE']}"}
+    return rights
 
 
 def local_storage(settings: Settings, namespace: str) -> list[dict[str, Any]]:
