@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from modelberth.core.gate import ids, needed, responder_problems
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from modelberth.core.plan import Plan, Target
 
-APPROVE = "approve"
+APPROVE, REJECT = "approve", "reject"
+"""What an answer decides."""
 
 CHECK_LASTS = timedelta(hours=1)
 """How long after a check a rollout may begin: what lies on a claim can change, and a task can be cleared late."""
@@ -46,56 +49,69 @@ def place_problem(proven: Mapping[str, Any], one: _Place) -> str | None:
     return "; ".join(different) or None
 
 
-def problems(approval: Mapping[str, Any], plan: Plan) -> list[str]:
-    """Return why *approval*, whose signature the caller has checked, does not allow *plan*; empty if it does.
+def problems(answers: Sequence[Mapping[str, Any]], plan: Plan) -> list[str]:
+    """Return why *answers*, whose signatures the caller has checked, do not allow *plan*; empty if they do.
 
-    decision | plan digest | release   | responder     | answered at      | allowed
-    ---------+-------------+-----------+---------------+------------------+--------
-    approve  | the plan's  | the plan's| in the plan   | a time with zone | yes
-    another  | any         | any       | any           | any              | no
-    any      | another     | any       | any           | any              | no
-    any      | any         | another   | any           | any              | no
-    any      | any         | any       | none, foreign | any              | no
-    any      | any         | any       | any           | none, no zone    | no
+    answers                          | allowed
+    ---------------------------------+--------
+    as many as its gate needs, good  | yes
+    as many, one of them not good    | no: see ``answer_problems``
+    fewer, more                      | no
     """
-    expected = {"decision": APPROVE, "plan_digest": str(plan.digest), "release_id": plan.release_id}
-    found = [
-        f"its {key} is {approval.get(key)!r}, expected {value!r}"
-        for key, value in expected.items()
-        if approval.get(key) != value
-    ]
-    found += responder_problems(approval.get("responder"), plan)
-    if not _is_time(approval.get("responded_at")):
-        found.append(f"responded_at is {approval.get('responded_at')!r}, expected a time with its zone")
+    found = answer_problems(answers, plan)
+    if len(answers) != needed(plan.gate):
+        found.append(f"it has {len(answers)} answers, expected {needed(plan.gate)}")
     return found
 
 
-def responder_problems(responder: object, plan: Plan) -> list[str]:
-    """Return why *responder* (``{"id", "name"}`` as the auth manager gave it) may not answer for *plan*.
+def answer_problems(answers: Sequence[Mapping[str, Any]], plan: Plan) -> list[str]:
+    """Return why one of *answers*, in their order, is no approval of *plan*.
 
-    Only the id counts: a name can be changed by the one who bears it.
+    decision | plan digest | release   | responder                       | answered at      | good
+    ---------+-------------+-----------+---------------------------------+------------------+-----
+    approve  | the plan's  | the plan's| may answer, and has not before  | a time with zone | yes
+    another  | any         | any       | any                             | any              | no
+    any      | another     | any       | any                             | any              | no
+    any      | any         | another   | any                             | any              | no
+    any      | any         | any       | none, foreign, again, requester | any              | no
+    any      | any         | any       | any                             | none, no zone    | no
     """
-    if not isinstance(responder, dict) or not responder.get("id"):
-        return ["nobody is known to have given it: it is anonymous or a time-out"]
-    allowed = [approver.id for approver in plan.gate.approvers]
-    if responder["id"] not in allowed:
-        return [f"it was given by {responder['id']!r}; approvers are {', '.join(allowed)}"]
-    return []
+    found: list[str] = []
+    answered: list[str] = []
+    for answer in answers:
+        found += _answer_problems(answer, plan, answered)
+        answered += ids([answer])
+    return found
+
+
+def _answer_problems(answer: Mapping[str, Any], plan: Plan, answered: Sequence[str]) -> list[str]:
+    expected = {"decision": APPROVE, "plan_digest": str(plan.digest), "release_id": plan.release_id}
+    found = [
+        f"its {key} is {answer.get(key)!r}, expected {value!r}"
+        for key, value in expected.items()
+        if answer.get(key) != value
+    ]
+    found += responder_problems(answer.get("responder"), plan.gate, answered)
+    if not _is_time(answer.get("responded_at")):
+        found.append(f"responded_at is {answer.get('responded_at')!r}, expected a time with its zone")
+    return found
 
 
 def check_problems(
-    check: Mapping[str, Any], target: Target, plan: Plan, approval_digest: str, now: datetime
+    check: Mapping[str, Any], target: Target, plan: Plan, approvals: Collection[str], now: datetime
 ) -> list[str]:
     """Return why *check*, the quick proof after the gate, does not show that the target holds what was approved.
 
-    It must rest on the approval's receipt, which shows that it came after without trusting two clocks.
+    It must rest on the receipts of all answers, which shows that it came after without trusting two clocks.
 
     revision, snapshot, claim | rests on      | made               | shows it
     --------------------------+---------------+--------------------+---------
-    the plan's                | this approval | within the hour    | yes
-    the plan's                | this approval | earlier, not known | no
-    the plan's                | another, none | any                | no
+    the plan's                | all answers   | within the hour    | yes
+    the plan's                | all answers   | earlier, not known | no
+    the plan's                | fewer, none   | any                | no
     one is another            | any           | any                | no
+
+    :param approvals: The digests of the receipts of all answers that the plan needs.
     """
     expected = {"revision": str(plan.own.revision), "snapshot": str(target.snapshot_of(plan.model))}
     found = [
@@ -105,7 +121,7 @@ def check_problems(
     ]
     if problem := place_problem(check, target):
         found.append(problem)
-    if approval_digest not in check.get("previous", {}).values():
+    if not set(approvals) <= set(check.get("previous", {}).values()):
         found.append("it was not made after this approval")
     made = check.get("at")
     if not _is_time(made) or now - datetime.fromisoformat(str(made)) > CHECK_LASTS:

@@ -12,16 +12,18 @@ NUMBERS = {
     "sync": 3,
     "verify": 4,
     "plan": 5,
+    "preview": 5,
     "approve": 6,
     "check": 7,
     "started": 8,
+    "soaking": 8,
     "decided": 8,
     "outcome": 9,
     "record": 10,
 }
 """The steps, and where in a release they come."""
 
-SINGLE = frozenset({"plan", "approve", "started", "decided", "outcome", "record"})
+SINGLE = frozenset({"plan", "approve", "started", "soaking", "decided", "outcome", "record"})
 """Steps that bind: taken once a release."""
 
 WHOLE = frozenset({"resolve", "upload", "plan", "approve", "record"})
@@ -34,10 +36,12 @@ RESTS_ON: dict[str, tuple[str, ...]] = {
     "sync": ("upload",),
     "verify": ("sync",),
     "plan": ("list", "verify"),
-    "approve": ("plan",),
+    "preview": ("plan",),
+    "approve": ("plan", "preview"),
     "check": ("approve", "verify"),
     "started": ("approve", "check"),
-    "decided": ("started",),
+    "soaking": ("started",),
+    "decided": ("started", "soaking"),
     "outcome": ("decided",),
     "record": ("approve", "outcome"),
 }

@@ -19,8 +19,11 @@ def span(seconds: float) -> str:
     |---|---|
     | below 90 | ``46 s`` |
     | below 90 minutes | ``12 min`` |
-    | more | ``3.5 h`` |
+    | below 2 days | ``3.5 h`` |
+    | more | ``7.0 days`` |
     """
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from modelberth.core import approval, plan
 from modelberth.core.revision import Snapshot
 from modelberth.operators.pod import CLAIM, ModelPodOperator
+from modelberth.receipts.answers import approvals
 
 if TYPE_CHECKING:
     from modelberth.catalog import Catalog, Service
@@ -31,7 +32,7 @@ class CheckModelOperator(ModelPodOperator):
     def basis(self) -> dict[str, Any]:
         """Return the receipt of the verify that the approved plan rests on."""
         planned = plan.parse(self.evidence.read("plan").get("plan"))
-        if problems := approval.problems(self.evidence.read("approve"), planned):
+        if problems := approval.problems(approvals(self.evidence, planned), planned):
             raise AirflowFailException(
                 f"The approval of release {self.release_id} does not hold: {'; '.join(problems)}."
             )

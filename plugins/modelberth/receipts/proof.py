@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelberth.core import approval
 from modelberth.core.plan import Plan, Target, parse
 from modelberth.receipts import evidence_at, ledger_at, open_store
+from modelberth.receipts.answers import approvals, digests
 from modelberth.receipts.damage import DamageRecord
 from modelberth.receipts.evidence import EvidenceMissingError
 from modelberth.receipts.signing import EvidenceForgedError, signing_key
@@ -66,7 +67,7 @@ class Proof:
 
     def _problems(self, plan: Plan, digest: object) -> list[str]:
         try:
-            problems = approval.problems(self.evidence.read("approve"), plan)
+            problems = approval.problems(approvals(self.evidence, plan), plan)
         except (EvidenceMissingError, EvidenceForgedError) as error:
             problems = [str(error)]
         if digest != str(plan.digest):
@@ -86,9 +87,9 @@ class Proof:
         :raises RolloutRefusedError: The claim was not checked after the answer and within the hour, the snapshot was
             found damaged meanwhile, or a newer release was proposed.
         """
-        approved = str(self.evidence.digest("approve"))
         check, target = self.evidence.read("check", self.name), self.target
-        problems = approval.check_problems(check, target, self.plan, approved, datetime.now(UTC))
+        given = digests(self.evidence, self.plan)
+        problems = approval.check_problems(check, target, self.plan, given, datetime.now(UTC))
         damage = DamageRecord(open_store(*self._receipts), signing_key(), self.model, target)
         if damaged := damage.problem(target.snapshot_of(self.model)):
             problems.append(damaged.rstrip("."))

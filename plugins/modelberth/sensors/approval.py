@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
-from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from modelberth.catalog import load
-from modelberth.core import approval
-from modelberth.core.plan import Plan, parse
+from modelberth.core import approval, gate
 from modelberth.operators import release_of
+from modelberth.operators.people import known_people
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import StoreUnreachableError, ledger, release_evidence
-from modelberth.sensors import request
+from modelberth.receipts.answers import GateRecord
+from modelberth.sensors import question, request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
 
-    from modelberth.receipts import Evidence, Ledger
+    from modelberth.core.plan import Plan
 
-APPROVE, REJECT = "Approve", "Reject"
+LOOKS = timedelta(minutes=30)
+"""How often a gate that waits looks whether it has ended by itself: a superseded one is to end within the hour."""
 
-WAITS = timedelta(days=7)
-"""How long a person may take."""
+RETRIES = 10
+"""A worker may be lost in any look of a week, and an answer that meets the parking of the task fails that try."""
 
 PATIENCE, PAUSE = 120.0, 5.0
 """Seconds in all, and between two tries, for a store that does not answer while a person's answer is in hand."""
@@ -36,152 +37,213 @@ PATIENCE, PAUSE = 120.0, 5.0
 
 class ModelApprovalSensor(BaseSensorOperator):
     """
-    Ask the plan's approvers, and leave a signed approval of exactly the plan that they saw.
+    Ask the plan's approvers, and leave a signed answer about exactly the plan that they saw.
 
-    It waits in ``awaiting_input``, without a worker or a trigger. An answer counts when the plan in the receipts is
-    still the one that was shown and the responder is one of its approvers; no answer in time fails the task. Rejected
-    or superseded, the task is skipped, and all that follows it. Retries ask again, since Airflow does not keep an
-    answer for them: so a store that does not answer is asked again here. An answer that arrives while the task is
-    being parked fails that try (Airflow's "state mismatch").
+    It waits in ``awaiting_input``, without a worker or a trigger, and wakes every ``poke_interval`` seconds: a
+    superseded release and one that nobody answered in time (``answer_within``) end here, skipped, as a rejected one
+    does. Waking is Airflow's time-out of the wait; the question stays as it is, an answer that comes meanwhile counts,
+    and no try is used up.
+
+    An answer counts when the plan in the receipts is still the one that was shown and the responder is one of its
+    approvers, has not answered before and, under four eyes, is not who requested it. Retries ask again, since Airflow
+    does not keep an answer for them: so a store that does not answer is asked again here. An answer that arrives while
+    the task is being parked may fail that try (Airflow's "state mismatch"); then the person is asked again.
 
     :param model: The model, as in the catalog.
+    :param number: Which of several answers this is, counted from 1; one that the plan does not ask for is not asked.
     """
 
     template_fields: Sequence[str] = ("model",)
 
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**{"retries": 3, "retry_delay": timedelta(seconds=5), "timeout": WAITS, **kwargs})
+    def __init__(self, *, model: str, number: int = 1, **kwargs: Any) -> None:
+        ours = {"retries": RETRIES, "retry_delay": timedelta(seconds=5), "poke_interval": LOOKS}
+        super().__init__(**{**ours, **kwargs})
         self.model = model
+        self.number = number
 
     def execute(self, context: Context) -> dict[str, str]:
         """Ask, unless this plan was answered already; ``execute_complete`` goes on from there."""
         with refusals_are_final():
-            evidence, book, plan = self._read(context)
-            self._require_unused(evidence, plan)
-            if "rejected" in book.events(plan.release_id):
-                raise AirflowSkipException(f"Release {plan.release_id} was rejected before: start a new one.")
-            answered = evidence.find("approve")
-            if answered is None:
-                self._ask(context, evidence, plan)
-            return self._approved(book, plan, answered)
+            record = self._record(context)
+            if not record.needed:
+                return {"decision": "not needed", "plan_digest": str(record.plan.digest)}
+            if record.answer() is None:
+                self._end_if_over(context, record, datetime.now(UTC))
+                self._ask(context, record)
+            return self._go_on(context, record)
 
     def execute_complete(self, context: Context, event: dict[str, Any], plan_digest: str) -> dict[str, str]:
-        """Judge the answer, sign it if it is an approval.
+        """Look whether the gate has ended, or judge the answer and sign it.
 
+        :param event: An answer, or that nobody answered until now.
         :param plan_digest: Of the plan that was shown; it travelled outside of anything that is rendered again.
         """
-        while_silent = Retrying(
+        with refusals_are_final():
+            if "error" in event:
+                self._look(context, plan_digest)
+            return self._while_silent(context, event, plan_digest)
+
+    def _look(self, context: Context, plan_digest: str) -> Never:
+        """End if there is a reason to, else wait on: a store that does not answer is none."""
+        wait = timedelta(seconds=self.poke_interval)
+        try:
+            record = self._record(context)
+            _require_shown(record, plan_digest)
+            if record.answer() is None:
+                now = datetime.now(UTC)
+                self._end_if_over(context, record, now)
+                wait = min(wait, gate.deadline(record.plan.gate, record.asked_at) - now)
+            self.log.info("Release %s: nobody has answered yet", record.plan.release_id)
+        except StoreUnreachableError as error:
+            self.log.warning("Release %s: not looked after: %s", release_of(context), error)
+        self._park(plan_digest, wait)
+
+    def _while_silent(self, context: Context, event: dict[str, Any], plan_digest: str) -> dict[str, str]:
+        """Judge the answer, again while the store is silent; all that this writes may be written twice."""
+        silent = Retrying(
             retry=retry_if_exception_type(StoreUnreachableError),
             stop=stop_after_delay(PATIENCE),
             wait=wait_fixed(PAUSE),
             before_sleep=lambda attempt: self.log.warning("%s", attempt.outcome and attempt.outcome.exception()),
             reraise=True,
         )
-        with refusals_are_final():
-            try:
-                return while_silent(self._judge, context, event, plan_digest)
-            except StoreUnreachableError as error:
-                raise AirflowException(
-                    f"The answer about release {release_of(context)} could not be written down within "
-                    f"{PATIENCE:.0f} s and does not count: {error} It is asked for again: answer once more."
-                ) from error
+        try:
+            return silent(self._judge, context, event, plan_digest)
+        except StoreUnreachableError as error:
+            raise AirflowException(
+                f"The answer about release {release_of(context)} could not be written down within "
+                f"{PATIENCE:.0f} s and does not count: {error} It is asked for again: answer once more."
+            ) from error
 
     def _judge(self, context: Context, event: dict[str, Any], plan_digest: str) -> dict[str, str]:
-        """Do what the answer in *event* says; all that it writes may be written twice."""
-        evidence, book, plan = self._read(context)
-        self._require_unused(evidence, plan)
-        answer = _answer(event, plan_digest, plan)
-        responder = answer["responder"]["id"]
-        if answer["decision"] != approval.APPROVE:
-            self._skip(context, book, plan, "rejected", f"rejected by {responder}")
-        newer = approval.superseding(plan.release_id, ((one.release_id, one.event) for one in book.entries()))
-        if newer:
-            self._skip(context, book, plan, "superseded", f"release {newer} is a newer proposal")
-        evidence.write("approve", answer)
-        return self._approved(book, plan, evidence.read("approve"))
+        record = self._record(context)
+        _require_shown(record, plan_digest)
+        answer = _answer(event, record)
+        if record.answer() is None:
+            self._end_if_over(context, record, datetime.fromisoformat(answer["responded_at"]))
+        record.write(answer)
+        return self._go_on(context, record)
 
-    def _read(self, context: Context) -> tuple[Evidence, Ledger, Plan]:
+    def _record(self, context: Context) -> GateRecord:
         """Return what the receipts say, whatever was rendered, stored or pushed meanwhile."""
-        model = load().model(self.model)
-        evidence = release_evidence(model, release_of(context))
-        return evidence, ledger(model), parse(evidence.read("plan")["plan"])
-
-    def _require_unused(self, evidence: Evidence, plan: Plan) -> None:
-        """Refuse a gate whose rollout has ended: cleared after a put-back, its old answer must not count again."""
-        used = [target.name for target in plan.targets if evidence.find("outcome", target.name)]
-        if used:
+        catalog = load()
+        evidence = release_evidence(catalog.model(self.model), release_of(context))
+        record = GateRecord.read(evidence, lambda name: ledger(catalog.model(name)), self.number)
+        if used := record.used():
             raise AirflowFailException(
-                f"Release {plan.release_id} was rolled out to {', '.join(used)} and has ended there: start a new one."
+                f"Release {evidence.release_id} was rolled out to {', '.join(used)} and has ended there: its approval "
+                "is used. Start a new release."
             )
+        if found := approval.answer_problems(record.earlier, record.plan):
+            raise AirflowFailException(f"Answer {self.number} is not asked for: {'; '.join(found)}.")
+        return record
 
-    def _ask(self, context: Context, evidence: Evidence, plan: Plan) -> Never:
-        services = dict.fromkeys(target.service for target in plan.targets)
-        verified = {service: evidence.read("verify", service) for service in services}
-        resolve = evidence.find("resolve") or {}
-        upsert_hitl_detail(
-            ti_id=context["ti"].id,
-            options=[APPROVE, REJECT],
-            subject=request.subject(plan),
-            body=request.body(plan, resolve.get("requested_by"), verified),
-            params={},  # the API refuses None
-            assigned_users=[{"id": one.id, "name": one.name} for one in plan.gate.approvers],
+    def _ask(self, context: Context, record: GateRecord) -> Never:
+        plan, people, answered = record.plan, known_people(), gate.ids(record.earlier)
+        if problem := gate.problem(plan.gate, people, answered):
+            raise AirflowFailException(f"Release {plan.release_id} cannot be approved. {problem}")
+        until = gate.deadline(plan.gate, record.asked_at)
+        asked = request.Request(
+            plan, self.number, record.earlier, self._verified(plan), record.previews(), people, until
         )
-        self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in plan.gate.approvers))
+        who = gate.askable(plan.gate, answered)
+        question.put(context, request.subject(asked), request.body(asked), who, str(plan.digest))
+        self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in who))
+        self._park(str(plan.digest), until - datetime.now(UTC))
+
+    def _verified(self, plan: Plan) -> list[request.Verified]:
+        """Return the proof of every model at every service; that of a model that comes along is in its own release."""
+        catalog = load()
+        evidence = {one.model: release_evidence(catalog.model(one.model), one.release_id) for one in plan.models}
+        pairs = dict.fromkeys((target.service, one.model) for target in plan.targets for one in target.served)
+        return [request.Verified(service, model, evidence[model].read("verify", service)) for service, model in pairs]
+
+    def _park(self, plan_digest: str, wait: timedelta) -> Never:
+        """Wait for an answer, but not longer than until the next look."""
+        wait = min(wait, timedelta(seconds=self.poke_interval))
         raise TaskAwaitingInput(
             method_name="execute_complete",
-            kwargs={"plan_digest": str(plan.digest)},
-            timeout=timedelta(seconds=self.timeout),
+            kwargs={"plan_digest": plan_digest},
+            timeout=max(wait, timedelta(seconds=1)),
         )
 
-    def _approved(self, book: Ledger, plan: Plan, answer: dict[str, Any]) -> dict[str, str]:
-        problems = approval.problems(answer, plan)
-        if problems:
-            raise AirflowFailException(f"The approval of release {plan.release_id} is no good: {'; '.join(problems)}.")
-        responder = answer["responder"]["id"]
-        book.record("approved", plan.release_id, **_about(plan), reason=f"approved by {responder}")
-        return {"decision": approval.APPROVE, "responder": responder, "plan_digest": str(plan.digest)}
+    def _end_if_over(self, context: Context, record: GateRecord, at: datetime) -> None:
+        """End the release if the gate has ended *at* that time, whatever was answered later."""
+        ending = record.ending(at)
+        if ending is None:
+            return
+        if ending.event == "rejected":
+            record.write(_nobodys(record.plan))
+        self._skip(context, record, ending)
 
-    def _skip(self, context: Context, book: Ledger, plan: Plan, event: str, reason: str) -> Never:
+    def _go_on(self, context: Context, record: GateRecord) -> dict[str, str]:
+        """Do what the answer on record says: the one that was written first, whoever wrote it."""
+        answer = record.answer() or {}
+        if answer.get("decision") == approval.REJECT:
+            self._skip(context, record, gate.Ending("rejected", f"rejected by {gate.said(answer)}"))
+        answers, plan = [*record.earlier, answer], record.plan
+        if found := approval.answer_problems(answers, plan):
+            raise AirflowFailException(f"The approval of release {plan.release_id} is no good: {'; '.join(found)}.")
+        if len(answers) == gate.needed(plan.gate):
+            self._tell(record, "approved", "approved by " + "; ".join(gate.said(one) for one in answers))
+        return {"decision": approval.APPROVE, "responder": gate.ids([answer])[0], "plan_digest": str(plan.digest)}
+
+    def _skip(self, context: Context, record: GateRecord, ending: gate.Ending) -> Never:
         """End the release here; the value first, since skipping raises."""
-        book.record(event, plan.release_id, **_about(plan), reason=reason)
-        context["ti"].xcom_push(key="return_value", value={"decision": event, "plan_digest": str(plan.digest)})
-        raise AirflowSkipException(f"Release {plan.release_id}: {reason}.")
+        self._tell(record, ending.event, ending.reason)
+        value = {"decision": ending.event, "plan_digest": str(record.plan.digest)}
+        context["ti"].xcom_push(key="return_value", value=value)
+        raise AirflowSkipException(f"Release {record.plan.release_id}: {ending.reason}.")
+
+    def _tell(self, record: GateRecord, event: str, reason: str) -> None:
+        own = record.plan.own
+        about = {"revision": str(own.revision), "source_version": own.source_version}
+        record.book(self.model).record(event, record.plan.release_id, **about, reason=reason)
 
 
-def _answer(event: dict[str, Any], plan_digest: str, plan: Plan) -> dict[str, Any]:
+def _require_shown(record: GateRecord, plan_digest: str) -> None:
+    if plan_digest != str(record.plan.digest):
+        raise AirflowFailException(
+            f"The answer about release {record.plan.release_id} does not count: the plan that was shown is "
+            f"{plan_digest}, the one on record is {record.plan.digest}. Start a new release."
+        )
+
+
+def _answer(event: dict[str, Any], record: GateRecord) -> dict[str, Any]:
     """Return the answer in *event* as a receipt's body.
 
-    event           | plan shown | responder        | then
-    ----------------+------------+------------------+----------
-    an answer       | this one   | one of its       | returned
-    error, timedout | any        | any              | refused
-    any             | another    | any              | refused
-    any             | any        | none, not listed | refused
+    event      | responder        | then
+    -----------+------------------+----------
+    one option | may answer       | returned
+    timed out  | any              | refused
+    else       | any              | refused
+    any        | none, another    | refused
     """
-    if "error" in event or event.get("timedout"):
-        raise AirflowFailException(
-            f"Nobody answered about release {plan.release_id} in time ({WAITS.days} days): nothing was approved and "
-            "nothing changed. Clear the task 'approve' to ask again, or start a new release."
-        )
-    responder, options = event.get("responded_by_user"), event["chosen_options"]
-    problems = approval.responder_problems(responder, plan)
-    if plan_digest != str(plan.digest):
-        problems.append(f"the plan that was shown is {plan_digest}, the one on record is {plan.digest}")
-    if options not in ([APPROVE], [REJECT]):
+    responder, options = event.get("responded_by_user"), event.get("chosen_options")
+    problems = gate.responder_problems(responder, record.plan.gate, gate.ids(record.earlier))
+    if event.get("timedout"):
+        problems.append("it is a time-out's, and no time-out decides anything")
+    if options not in ([question.APPROVE], [question.REJECT]):
         problems.append(f"it is {options!r}")
     if problems:
-        raise AirflowFailException(f"The answer about release {plan.release_id} does not count: {'; '.join(problems)}.")
+        raise AirflowFailException(
+            f"The answer about release {record.plan.release_id} does not count: {'; '.join(problems)}. "
+            "Clear this task to ask again, or start a new release."
+        )
     return {
-        "decision": approval.APPROVE if options == [APPROVE] else "reject",
-        "plan_digest": plan_digest,
-        "responder": dict(responder or {}),
+        "decision": approval.APPROVE if options == [question.APPROVE] else approval.REJECT,
+        "plan_digest": str(record.plan.digest),
+        "responder": {"id": responder["id"], "name": responder.get("name")},
         "responded_at": _text(event["responded_at"]),
+        "note": question.note(event),
     }
+
+
+def _nobodys(plan: Plan) -> dict[str, Any]:
+    """Return the answer of a gate that nobody answered in time: it says no."""
+    nobody = {"responder": None, "responded_at": None, "note": None}
+    return {"decision": approval.REJECT, "plan_digest": str(plan.digest), **nobody}
 
 
 def _text(moment: datetime | str) -> str:
     return moment.isoformat() if isinstance(moment, datetime) else moment
-
-
-def _about(plan: Plan) -> dict[str, str | None]:
-    return {"revision": str(plan.own.revision), "source_version": plan.own.source_version}

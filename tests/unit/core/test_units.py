@@ -12,7 +12,15 @@ def test_bytes_are_told_as_people_read_them(count, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (360_000, "100.0 h")],
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (172_799, "48.0 h"),
+        (604_800, "7.0 days"),
+    ],
 )
 def test_seconds_are_told_as_people_read_them(seconds, text):
     assert span(seconds) == text

@@ -8,6 +8,7 @@ import pytest
 from plans import a_gate, a_plan, a_target
 
 from modelberth.core.approval import check_problems, problems, superseding
+from modelberth.core.plan import Approver
 
 PLAN = a_plan()
 GOOD = {
@@ -30,7 +31,7 @@ CHECK = {
 
 
 def test_an_approval_of_this_plan_by_one_of_its_approvers_allows_it():
-    assert problems(GOOD, PLAN) == []
+    assert problems([GOOD], PLAN) == []
 
 
 @pytest.mark.parametrize(
@@ -51,11 +52,35 @@ def test_an_approval_of_this_plan_by_one_of_its_approvers_allows_it():
     ],
 )
 def test_anything_else_does_not(change, said):
-    assert said in " ".join(problems(GOOD | change, PLAN))
+    assert said in " ".join(problems([GOOD | change], PLAN))
 
 
 def test_every_problem_is_said():
-    assert len(problems({}, PLAN)) == 5
+    assert len(problems([{}], PLAN)) == 5
+
+
+TWICE = a_plan(gate=a_gate(approvers=(Approver("alice", "Alice"), Approver("bob", "Bob")), approvals=2))
+FIRST = GOOD | {"plan_digest": str(TWICE.digest)}
+SECOND = FIRST | {"responder": {"id": "bob", "name": "Bob"}}
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([FIRST, SECOND], ""),
+        ([SECOND, FIRST], ""),
+        ([], "0 answers, expected 2"),
+        ([FIRST], "1 answers, expected 2"),
+        ([FIRST, FIRST], "answered before"),
+        ([FIRST, SECOND | {"decision": "reject"}], "decision"),
+        ([FIRST | {"plan_digest": str(PLAN.digest)}, SECOND], "plan_digest"),
+        ([FIRST, SECOND, FIRST], "3 answers, expected 2"),
+    ],
+)
+def test_two_approvals_are_those_of_two_people_to_this_plan(answers, said):
+    found = " ".join(problems(answers, TWICE))
+    assert said in found
+    assert bool(said) == bool(found)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +103,15 @@ def test_every_problem_is_said():
     ],
 )
 def test_a_check_shows_what_was_approved_on_its_claim_after_the_approval_and_for_an_hour(change, said):
-    problems = check_problems(CHECK | change, a_target(), PLAN, "sha256:aa", NOW)
+    problems = check_problems(CHECK | change, a_target(), PLAN, ["sha256:aa"], NOW)
     assert said in " ".join(problems)
     assert bool(said) == bool(problems)
+
+
+def test_a_check_rests_on_every_approval():
+    both = CHECK | {"previous": {"06-approve": "sha256:aa", "06-approve-2": "sha256:bb"}}
+    assert check_problems(both, a_target(), PLAN, ["sha256:aa", "sha256:bb"], NOW) == []
+    assert "not made after" in " ".join(check_problems(CHECK, a_target(), PLAN, ["sha256:aa", "sha256:bb"], NOW))
 
 
 OLDER, OURS, NEWER, NEWEST = (f"2026010{day}t000000z-0000000000" for day in (1, 2, 3, 4))
