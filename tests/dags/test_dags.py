@@ -114,6 +114,24 @@ def test_targets_are_staged_side_by_side_and_served_one_after_the_other(dags, ca
     assert before["record"] == {"serving.second.rollout"}
 
 
+@pytest.mark.parametrize(
+    ("rules", "gates"),
+    [
+        ({}, ["approve"]),
+        ({"approvals": 2}, ["approve", "approve_2"]),
+        ({"four_eyes": True}, ["approve", "approve_2"]),
+        ({"approvals": 3, "four_eyes": True}, ["approve", "approve_2", "approve_3"]),
+    ],
+)
+def test_each_answer_that_may_be_needed_is_a_gate_of_its_own(dags, catalog, rules, gates):
+    people = [{"id": name, "name": name} for name in ("alice", "bob", "carol")]
+    add_service(catalog, "second", approvers=people, **rules)
+    before = upstream(dags()["release_minilm"])
+    names = [f"gate.{name}" for name in ("plan", *gates)]
+    assert {task: before[task] for task in names[1:]} == {task: {above} for above, task in pairwise(names)}
+    assert before["serving.embedder.check"] == {names[-1]}
+
+
 def test_a_model_that_nothing_serves_is_still_one_chain(dags, catalog):
     (catalog / "services/embedder.yaml").unlink()
     before = upstream(dags()["release_minilm"])
