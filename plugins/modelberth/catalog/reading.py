@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -46,7 +46,7 @@ def read(
     except _UnreadableError as error:
         problems = [((), str(error))]
     except ValidationError as error:
-        problems = [(one["loc"], _sentence(kind, one)) for one in error.errors()]
+        problems = [_problem(kind, one) for one in error.errors()]
     file = "/".join(path.parts[-3:])
     return (None if problems else thing), [_said(file, lines, loc, text) for loc, text in problems]
 
@@ -95,6 +95,20 @@ def _note_lines(node: yaml.Node | None, loc: Loc, lines: dict[Loc, int]) -> None
             _note_lines(value, (*loc, index), lines)
 
 
+def _problem(kind: type[BaseModel], error: ErrorDetails) -> tuple[Loc, str]:
+    """Return where something is wrong, and what. Of a choice by ``type``, pydantic also names the type on the way."""
+    loc = _in_file(kind, error["loc"])
+    if error["type"] == "union_tag_not_found":
+        return loc, f"the key 'type' is missing; expected one of: {_types(kind, error)}"
+    if error["type"] == "union_tag_invalid":
+        return (*loc, "type"), f"expected one of: {_types(kind, error)}; got {error['ctx']['tag']!r}"
+    return loc, _sentence(kind, error)
+
+
+def _types(kind: type[BaseModel], error: ErrorDetails) -> str:
+    return ", ".join(_type_of(part) for part in _choices(kind, error["loc"]))
+
+
 def _sentence(kind: type[BaseModel], error: ErrorDetails) -> str:
     """Return what is wrong with one value, what would be right, and what it is."""
     *above, key = error["loc"] or ("",)
@@ -103,18 +117,40 @@ def _sentence(kind: type[BaseModel], error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"the key {str(key)!r} is missing"
     text = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
-    if error["type"] == "model_type":
+    if error["type"] in ("model_type", "model_attributes_type"):
         text = f"expected a mapping with the keys {', '.join(_keys(kind, list(error['loc'])))}"
     return text if isinstance(error["input"], dict) else f"{text}; got {error['input']!r}"
 
 
 def _keys(kind: type[BaseModel], above: list[int | str]) -> list[str]:
     """Return the keys that the part at *above* may have; a file's own name is not one of them."""
-    part = kind
-    for step in above:
+    found = dict.fromkeys(key for part in _choices(kind, above) for key in part.model_fields)
+    return [key for key in found if above or key != "name"]
+
+
+def _choices(kind: type[BaseModel], loc: Sequence[int | str]) -> list[type[BaseModel]]:
+    """Return what the part at *loc* may be: several where its ``type`` chooses, and is not named on the way."""
+    parts = [kind]
+    for step in loc:
         if isinstance(step, str):
-            part = next(_parts(part.model_fields[step].annotation))
-    return [key for key in part.model_fields if above or key != "name"]
+            fields = [part.model_fields[step] for part in parts if step in part.model_fields]
+            parts = _named(parts, step) or [found for field in fields for found in _parts(field.annotation)]
+    return parts
+
+
+def _in_file(kind: type[BaseModel], loc: Loc) -> Loc:
+    """Return *loc* without the types that choose a part: a file has no such key."""
+    return tuple(step for index, step in enumerate(loc) if not _named(_choices(kind, loc[:index]), step))
+
+
+def _named(choices: list[type[BaseModel]], step: int | str) -> list[type[BaseModel]]:
+    """Return which of several parts *step* chooses."""
+    return [part for part in choices if _type_of(part) == step] if len(choices) > 1 else []
+
+
+def _type_of(part: type[BaseModel]) -> str:
+    """Return the one value that a part's ``type`` may have; empty when it has no such key."""
+    return str(get_args(part.model_fields["type"].annotation)[0]) if "type" in part.model_fields else ""
 
 
 def _parts(annotation: Any) -> Iterator[type[BaseModel]]:

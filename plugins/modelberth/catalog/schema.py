@@ -2,81 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, model_validator
 
-from modelberth.core.revision import MODEL_NAME
+from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, ObjectName, Part, text
+from modelberth.catalog.sources import AnySource
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-PROJECT = Path(__file__).parents[3]
-"""Where ``dags/``, ``plugins/`` and ``include/`` lie; relative paths in the catalog start here."""
-
-
-def _text(pattern: str, what: str) -> Callable[[str], str]:
-    """Return a validator that accepts what *pattern* matches and calls it *what* in its refusal."""
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"expected {what}")
-        return value
-
-    return check
-
-
-_LABEL = _text(MODEL_NAME.pattern, "a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at an end")
-_PREFIX = r"(/[A-Za-z0-9][A-Za-z0-9._=+-]*)*"
-
-Label = Annotated[str, AfterValidator(_LABEL)]
-ObjectName = Annotated[
-    str,
-    AfterValidator(_text(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a Kubernetes object's name: a-z, 0-9, '-', '.'")),
-]
-ConnectionId = Annotated[
-    str, AfterValidator(_text(r"[A-Za-z0-9_.-]{1,200}", "the id of an Airflow connection, never a secret itself"))
-]
 Variable = Annotated[
-    str, AfterValidator(_text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH"))
+    str, AfterValidator(text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH"))
 ]
 ImageName = Annotated[
-    str, AfterValidator(_text(r"[a-z0-9][\w./:@-]*", "an image's name, such as modelberth/modelsync:0.1"))
+    str, AfterValidator(text(r"[a-z0-9][\w./:@-]*", "an image's name, such as modelberth/modelsync:0.1"))
 ]
-HttpPath = Annotated[str, AfterValidator(_text(r"/[!-~]*", "a path that begins with '/', such as /modelz"))]
-BucketUrl = Annotated[
-    str,
-    AfterValidator(
-        _text(
-            r"(s3|gs)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]" + _PREFIX,
-            "s3://bucket/prefix or gs://bucket/prefix, without credentials and without a final '/'",
-        )
-    ),
-]
+HttpPath = Annotated[str, AfterValidator(text(r"/[!-~]*", "a path that begins with '/', such as /modelz"))]
 
 
-class _Part(BaseModel):
-    """A piece of a catalog file: unknown keys are refused, values are what YAML says and are not converted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class DirectorySource(_Part):
-    """A directory that every worker sees; a relative path starts at the project's root."""
-
-    type: Literal["directory"]
-    path: Annotated[str, Field(min_length=1)]
-
-    @property
-    def directory(self) -> Path:
-        """The absolute directory, links left as they are."""
-        return PROJECT / self.path
-
-
-class Store(_Part):
+class Store(Part):
     """A prefix in a bucket, and the Airflow connection that may use it."""
 
     url: BucketUrl
@@ -98,17 +41,17 @@ class Store(_Part):
         return self.url.partition("://")[2].partition("/")[2]
 
 
-class Refresh(_Part):
+class Refresh(Part):
     """How the model follows its source."""
 
     paused: bool = False
 
 
-class Model(_Part):
+class Model(Part):
     """What is served: where its bytes come from, where they are kept, what it may be."""
 
     name: Label
-    source: DirectorySource
+    source: AnySource
     bucket: Store
     receipts: Store
     size_limit: Annotated[ByteSize, Field(gt=0)] | None = None
@@ -124,7 +67,7 @@ class Model(_Part):
         return self
 
 
-class Workload(_Part):
+class Workload(Part):
     """The Kubernetes object whose pods serve."""
 
     kind: Literal["Deployment", "StatefulSet"]
@@ -134,7 +77,7 @@ class Workload(_Part):
         return f"{self.kind} {self.name}"
 
 
-class Binding(_Part):
+class Binding(Part):
     """One container's environment variable that names a snapshot of one model.
 
     *workload* is another one than the service's own; it is changed by a rollout of its own.
@@ -149,7 +92,7 @@ class Binding(_Part):
         return f"{self.container}/{self.variable}"
 
 
-class Pods(_Part):
+class Pods(Part):
     """With what our own pods run in the service's namespace."""
 
     image: ImageName
@@ -157,7 +100,7 @@ class Pods(_Part):
     bucket_secret: ObjectName
 
 
-class Smoke(_Part):
+class Smoke(Part):
     """One request whose answer shows that the model works: POST with a body, GET without one.
 
     What *json_path* leads to in the answer must be something; *equals*, if that is given, within *tolerance* of it.
@@ -167,7 +110,7 @@ class Smoke(_Part):
     body: dict[str, Any] | list[Any] | None = None
     status: Annotated[int, Field(ge=100, le=599)] = 200
     json_path: Annotated[
-        str, AfterValidator(_text(r"\w+(\.\w+)*", "keys and indexes joined by '.', such as data.0"))
+        str, AfterValidator(text(r"\w+(\.\w+)*", "keys and indexes joined by '.', such as data.0"))
     ] | (None) = None
     equals: Any = None
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -186,7 +129,7 @@ def _are_numbers(value: Any) -> bool:
     return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
 
 
-class Probe(_Part):
+class Probe(Part):
     """Pods that answer only to a key, or over HTTPS: a pod of ours that has the Secret asks them."""
 
     secret: ObjectName
@@ -200,7 +143,7 @@ def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-class Confirm(_Part):
+class Confirm(Part):
     """How much a pod must show before it counts: ``declared``, ``reported`` (asks it), ``behaved`` (uses it as well).
 
     Each level needs what the one before needs: an answer to a smoke request does not say which revision gave it.
@@ -223,7 +166,7 @@ class Confirm(_Part):
         return self
 
 
-class Canary(_Part):
+class Canary(Part):
     """Which pods come first, and how long (seconds) they must stay well before the rest follows."""
 
     partition: Annotated[int, Field(ge=1)] | None = None
@@ -231,14 +174,14 @@ class Canary(_Part):
     soak: Annotated[int, Field(ge=1, le=86400)]
 
 
-class Approver(_Part):
+class Approver(Part):
     """A person who may answer the gate, as the auth manager names them."""
 
     id: Annotated[str, Field(min_length=1)]
     name: Annotated[str, Field(min_length=1)]
 
 
-class Service(_Part):
+class Service(Part):
     """Where models are served: a workload, its claim, and which of its variables name which model."""
 
     name: Label
@@ -253,6 +196,8 @@ class Service(_Part):
     approvals: Annotated[int, Field(ge=1)] = 1
     four_eyes: bool = False
     """Who started the release may not be among those who approve it."""
+    break_glass: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Who may roll back without an approval, each by the name that Airflow notes for who starts a run."""
     answer_within: Annotated[int, Field(ge=60, le=365 * 86400)] = 7 * 86400
     """Seconds after which the gate rejects by itself."""
     ready_within: Annotated[int, Field(ge=1, le=86400)] = 600

@@ -8,7 +8,8 @@
                {"path": "run.sh", "url": "s3://bucket/run.sh", "size": 120, "executable": true}],
      "empty_dirs": ["1"]}
 
-``url`` is ``http(s)://``, ``s3://bucket/key`` or ``gs://bucket/key``; ``version`` is for the latter two. All but
+``url`` is ``http(s)://``, ``s3://bucket/key`` or ``gs://bucket/key``; ``version`` is for the latter two, and
+``modified`` (a Last-Modified) pins what a web server gives no ``etag`` for. All but
 ``schema``, ``files``, ``path``, ``url`` and ``size`` may be absent. A list comes from outside: it is bounded before it
 is parsed, and everything that is wrong with it is said at once.
 """
@@ -19,19 +20,22 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelberth.core import paths
+from modelberth.core import canonical, paths
 from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import BucketUrl
 from modelberth.core.manifest import MOST_CHUNKS, MOST_FILES
 from modelberth.core.refusing import quoted, refuse_any, size_problems
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _KEYS = {"schema", "files"}
 _FILE_KEYS = {"path", "url", "size"}
-_OPTIONAL = {"sha256", "etag", "version", "executable"}
+_OPTIONAL = {"sha256", "etag", "modified", "version", "executable"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
 _TAG = re.compile(r"[\x20-\x7e]{1,1024}")
@@ -42,7 +46,8 @@ class Wanted:
     """One file of the list.
 
     :param size: Bytes.
-    :param sha256: 64 hex digits, empty when not known, as are *etag* and *version*.
+    :param sha256: 64 hex digits, empty when not known, as are *etag*, *modified* and *version*.
+    :param modified: The Last-Modified of a web server, as it says it.
     """
 
     path: str
@@ -51,12 +56,19 @@ class Wanted:
     sha256: str = ""
     etag: str = ""
     version: str = ""
+    modified: str = ""
     executable: bool = False
 
     @property
     def shown(self) -> str:
         """The URL without its query, which may hold a signature: for messages."""
         return repr(self.url.partition("?")[0])
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What a list says of it."""
+        said = {key: value for key in _OPTIONAL if (value := getattr(self, key))}
+        return {"path": self.path, "url": self.url, "size": self.size, **said}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,19 @@ class FetchList:
 
     files: tuple[Wanted, ...]
     empty_dirs: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, files: Iterable[Wanted], empty_dirs: Iterable[str] = ()) -> FetchList:
+        """Return the list of *files*, held to all that a list from outside is held to.
+
+        :raises Failure: It is not sound; all that is wrong is named.
+        """
+        return cls.parse(cls(tuple(files), tuple(empty_dirs)).dump())
+
+    def dump(self) -> bytes:
+        """Return the list as a file; its digest is its name."""
+        document: dict[str, Any] = {"schema": 1, "files": [file.document for file in self.files]}
+        return canonical.dump(document | ({"empty_dirs": list(self.empty_dirs)} if self.empty_dirs else {}))
 
     @classmethod
     def parse(cls, data: bytes) -> FetchList:
@@ -95,7 +120,7 @@ def object_of(url: str) -> tuple[BucketUrl, str]:
 
 
 def _size_problems(data: bytes) -> list[str]:
-    return size_problems(data, {b"{": MOST_FILES + 1, b"[": 10_000, b",": 9 * MOST_FILES})
+    return size_problems(data, {b"{": MOST_FILES + 1, b"[": 10_000, b",": 10 * MOST_FILES})
 
 
 def _loaded(data: bytes) -> Any:
@@ -141,7 +166,7 @@ def _file_problems(item: Any) -> list[str]:
         problems.append(f"The sha256 of {name} is {quoted(item['sha256'])}; expected 64 lower-case hex digits.")
     problems += [
         f"The {tag} of {name} is {quoted(item[tag])}; expected printable text."
-        for tag in ("etag", "version")
+        for tag in ("etag", "modified", "version")
         if not _fits(_TAG, item.get(tag, "x"))
     ]
     if item.get("executable", True) is not True:

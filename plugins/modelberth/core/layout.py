@@ -5,6 +5,7 @@ In a bucket, under the prefix of its URL::
     <model>/data/<upload>/<path>                        plain objects; <upload> is fixed before the first byte
     <model>/revisions/<64 hex>/manifest.json            names the bytes; create-only
     <model>/revisions/<64 hex>/locations/<upload>.json  written last: says where the bytes are
+    <model>/fetch/<64 hex>.json                         what a pod was told to fetch, named by its own digest
 
 On a claim, under its root::
 
@@ -12,6 +13,9 @@ On a claim, under its root::
     .modelberth/staging/<model>/<64 hex>/       journal/<attempt> and snapshot/: being fetched, never served
     .modelberth/lock/<model>/                   one writer at a time, only to save work
     .modelberth/damaged/<model>/<64 hex>.<n>.json   what a verify found wrong with a snapshot: no sync returns it
+    .modelberth/condemned/<model>/<64 hex>.<n>.json     a snapshot that goes if nothing uses it; it stays where it is
+    .modelberth/condemned/<model>/<64 hex>.<n>.taken    the same, and it is on its way: nobody lifts it beside a prune
+    .modelberth/trash/<model>/<64 hex>.<n>/     out of sight, to be renamed back if it is used after all
 """
 
 from __future__ import annotations
@@ -161,6 +165,11 @@ def location_key(url: BucketUrl, model: str, digest: Digest, upload: str) -> str
     return f"{locations_prefix(url, model, digest)}{upload}.json"
 
 
+def fetch_list_key(model: str, digest: Digest) -> str:
+    """Return where the fetch list of that digest is, below the bucket's prefix."""
+    return f"{model}/fetch/{digest.hex}.json"
+
+
 def snapshot_path(model: str, snapshot: Snapshot) -> str:
     """Return where a snapshot lies on a claim, relative to its root."""
     return f"{model}/{snapshot}"
@@ -184,3 +193,23 @@ def damage_path(model: str, snapshot: Snapshot) -> str:
 def lock_path(model: str) -> str:
     """Return the directory whose existence is the model's lock, relative to the claim's root."""
     return f"{HIDDEN}/lock/{model}"
+
+
+def condemned_path(model: str) -> str:
+    """Return where the marks of a model's condemned snapshots are, relative to the claim's root."""
+    return f"{HIDDEN}/condemned/{model}"
+
+
+def mark_path(model: str, snapshot: Snapshot) -> str:
+    """Return the mark by which a snapshot is condemned, relative to the claim's root."""
+    return f"{condemned_path(model)}/{snapshot}.json"
+
+
+def taken_path(model: str, snapshot: Snapshot) -> str:
+    """Return what the mark is renamed to when the snapshot is on its way, relative to the claim's root."""
+    return f"{condemned_path(model)}/{snapshot}.taken"
+
+
+def trash_path(model: str) -> str:
+    """Return where a model's snapshots are out of sight, relative to the claim's root."""
+    return f"{HIDDEN}/trash/{model}"

@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _verify(commands.add_parser("verify", help="read every byte of a snapshot again"))
     _check(commands.add_parser("check", help="look whether a snapshot is as the last verify left it"))
     _list(commands.add_parser("list", help="say what is on a claim"))
+    _prune(commands.add_parser("prune", help="take snapshots away from a claim, step by step; nothing unnamed goes"))
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="say all there is to say as lines of JSON on stdout")
     return program
@@ -45,7 +46,7 @@ def _manifest(command: argparse.ArgumentParser) -> None:
 
 
 def _upload(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", metavar="DIR|FETCH_LIST", type=Path)
+    command.add_argument("source", metavar="DIR|FETCH_LIST|DIGEST", help="sha256:...: the fetch list in the bucket")
     _add_bucket(command)
     command.add_argument("--model", metavar="NAME", required=True)
     command.add_argument("--upload", metavar="ID", help="the upload's name; the same again goes on with it")
@@ -100,6 +101,22 @@ def _check(command: argparse.ArgumentParser) -> None:
 
 def _list(command: argparse.ArgumentParser) -> None:
     command.add_argument("root", metavar="ROOT", type=Path)
+
+
+def _prune(command: argparse.ArgumentParser) -> None:
+    command.add_argument("root", metavar="ROOT", type=Path, help="where the claim is mounted")
+    for step, what in _PRUNE_STEPS.items():
+        named = "NAME@DIGEST" if step == "staging" else "NAME@DIGEST.N"
+        command.add_argument(f"--{step}", metavar=named, nargs="+", action="extend", default=[], help=what)
+
+
+_PRUNE_STEPS = {
+    "condemn": "mark snapshots as on their way out; they serve on",
+    "lift": "take the mark off, and bring back what is in the trash",
+    "trash": "rename condemned snapshots out of sight",
+    "delete": "delete snapshots that are condemned or in the trash",
+    "staging": "delete what was staged of revisions, if nobody has written there for a day",
+}
 
 
 # What several commands have. ------------------------------------------------------------------------------------------

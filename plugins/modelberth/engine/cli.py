@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelberth.core.digest import Digest
@@ -62,8 +63,10 @@ def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.upload import Order, new_name, upload
 
     url, name = BucketUrl.parse(arguments.bucket), upload_name(arguments.upload or new_name())
+    text: str = arguments.source
+    source = value(Digest.parse, text) if text.startswith("sha256:") else Path(text)
     links, streams, limit = arguments.follow_links, concurrency(arguments), bandwidth_limit(arguments)
-    return upload(Order(arguments.source, url, _model(arguments), name, links, streams, limit), stop)
+    return upload(Order(source, url, _model(arguments), name, links, streams, limit), stop)
 
 
 def _adopt(arguments: argparse.Namespace, stop: Stop) -> Result:
@@ -135,6 +138,17 @@ def _list(arguments: argparse.Namespace, _stop: Stop) -> Result:
     return list_claim(arguments.root)
 
 
+def _prune(arguments: argparse.Namespace, stop: Stop) -> Result:
+    from modelberth.engine.prune import Named, Order, prune
+
+    steps = {
+        step: tuple(value(Named.parse, text) for text in getattr(arguments, step))
+        for step in ("condemn", "lift", "trash", "delete")
+    }
+    staging = tuple(value(Revision.parse, text) for text in arguments.staging)
+    return prune(Order(arguments.root, **steps, staging=staging), stop)
+
+
 _COMMANDS: dict[str, Command] = {
     "manifest": _manifest,
     "upload": _upload,
@@ -144,6 +158,7 @@ _COMMANDS: dict[str, Command] = {
     "verify": _verify,
     "check": _check,
     "list": _list,
+    "prune": _prune,
 }
 
 

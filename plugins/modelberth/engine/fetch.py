@@ -5,32 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.fetchlist import FetchList, object_of
+from modelberth.core.fetchlist import object_of
 from modelberth.core.location import Place
-from modelberth.core.refusing import LARGEST
 from modelberth.engine.origins import Bucket, Web
 from modelberth.engine.remote import RemoteFile
-from modelberth.engine.stores import open_reader
+from modelberth.engine.stores import open_source_reader
 from modelberth.engine.transport import Transport
 from modelberth.engine.workers import default_streams, for_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from modelberth.core.fetchlist import Wanted
+    from modelberth.core.fetchlist import FetchList, Wanted
     from modelberth.core.layout import BucketUrl
     from modelberth.engine.stopping import Stop
     from modelberth.engine.stores import Reader
 
 
 class FetchedSource:
-    """A model that a fetch list names."""
+    """A model that a fetch list names.
 
-    def __init__(self, path: Path, stop: Stop) -> None:
-        self.name = str(path)
-        with path.open("rb") as stream:
-            wanted = FetchList.parse(stream.read(LARGEST + 1))
+    :param name: The list's, for messages.
+    """
+
+    def __init__(self, name: str, wanted: FetchList, stop: Stop) -> None:
+        self.name = name
         self._transport = Transport(stop)
         self._readers: dict[BucketUrl, Reader] = {}
         self._stop = stop
@@ -44,7 +43,7 @@ class FetchedSource:
         """
         for item in wanted:
             if item.url.startswith(("s3:", "gs:")) and (bucket := object_of(item.url)[0]) not in self._readers:
-                self._readers[bucket] = open_reader(bucket, self._stop)
+                self._readers[bucket] = open_source_reader(bucket, self._stop)
         found: dict[str, RemoteFile] = {}
         failures: list[Failure] = []
 

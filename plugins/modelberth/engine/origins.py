@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _AUTHORIZATION = "MODELBERTH_FETCH_AUTHORIZATION"
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_ELSEWHERE = (301, 307, 400)
+"""What AWS answers for a bucket of another region; its answer to a listing says of which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,10 @@ class Bucket(_Origin):
 
         :raises Failure: It is not there, or not the one that the list names.
         """
-        seen = self._seen(item, *self._first(item, self._reader.sign(self._place)))
+        status, headers = self._first(item, self._reader.sign(self._place))
+        if status in _ELSEWHERE:
+            next(iter(self._reader.list(self._place.key)), None)
+        seen = self._seen(item, status, headers)
         if item.etag and not _same_tag(item.etag, [seen.etag]):
             raise _other_tag(item, seen.etag)
         place = self._place
@@ -154,6 +159,12 @@ class Web(_Origin):
         seen = self._seen(item, status, headers)
         if item.etag and not _same_tag(item.etag, [*tags, seen.etag]):
             raise _other_tag(item, seen.etag)
+        if item.modified and item.modified != seen.modified:
+            raise Failure(
+                ExitCode.CHANGED,
+                f"File {item.path!r} at {item.shown} was last modified at {seen.modified or 'no known time'}; the "
+                f"fetch list says {item.modified}. Make the list anew.",
+            )
         self._target, self._seen_first = target, seen
         return status != 200 or not item.size
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from modelberth.core import layout
+from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.fetchlist import FetchList
+from modelberth.core.refusing import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
 
     from modelberth.core.chunks import Span
     from modelberth.engine.stopping import Stop
+    from modelberth.engine.stores import Reader
     from modelberth.engine.transport import Sink
 
 
@@ -90,7 +95,28 @@ def open_source(path: Path, follow_links: Path | None, stop: Stop) -> Source:
 
         if follow_links:
             raise Failure(ExitCode.REFUSED, "--follow-links is for a directory: a fetch list has no links.")
-        return FetchedSource(path, stop)
+        with path.open("rb") as stream:
+            return FetchedSource(str(path), FetchList.parse(stream.read(LARGEST + 1)), stop)
     from modelberth.engine.scan import Directory
 
     return Directory(path, follow_links)
+
+
+def open_listed(store: Reader, model: str, digest: Digest, stop: Stop) -> Source:
+    """Return the model that the fetch list of that digest names, which lies in the bucket beside the model.
+
+    :raises Failure: It is not there, has other bytes, or something in it is refused.
+    """
+    from modelberth.engine.fetch import FetchedSource
+
+    key = store.url.key(layout.fetch_list_key(model, digest))
+    data = store.read(key, LARGEST)
+    if data is None:
+        raise Failure(ExitCode.NOT_FOUND, f"No fetch list {key!r} in {str(store.url)!r}: resolve the source again.")
+    if Digest.of(data) != digest:
+        raise Failure(
+            ExitCode.MISMATCH,
+            f"Fetch list {key!r} in {str(store.url)!r} was exchanged: expected {digest}, got {Digest.of(data)}. "
+            "Nothing was fetched: find out who else writes there, and start a new release.",
+        )
+    return FetchedSource(key, FetchList.parse(data), stop)

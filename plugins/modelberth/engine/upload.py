@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from modelberth.core import layout
 from modelberth.core.choices import Sending, sending
 from modelberth.core.chunks import CHUNK_SIZE
+from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Location, Place
 from modelberth.core.manifest import Manifest, refuse_excess
@@ -28,7 +29,7 @@ from modelberth.engine.outgoing import Delta, Outgoing, Whole
 from modelberth.engine.pace import Pace
 from modelberth.engine.records import refuse_loss, write_down
 from modelberth.engine.sending import Sender
-from modelberth.engine.source import open_source
+from modelberth.engine.source import open_listed, open_source
 from modelberth.engine.stores import Store, Stored, open_store
 from modelberth.engine.workers import for_each
 
@@ -48,12 +49,12 @@ log = logging.getLogger(__name__)
 class Order:
     """What an upload is asked for.
 
-    :param source: A directory, or a fetch list.
+    :param source: A directory, a fetch list, or the digest of one in the bucket.
     :param streams: How many parts at once, 0 for as many as suit this machine.
     :param rate: Bytes a second at most, None for no limit.
     """
 
-    source: Path
+    source: Path | Digest
     url: BucketUrl
     model: str
     name: str
@@ -72,11 +73,13 @@ def upload(order: Order, stop: Stop) -> Result:
 
     :raises Failure: It could not be done; the revision is then not usable from this upload.
     """
-    source = open_source(order.source, order.follow_links, stop)
+    store = open_store(order.url, stop)
+    source = _source(order, store, stop)
     refuse_excess([file.size for file in source.files])
-    run = _Upload(order, open_store(order.url, stop), source, stop)
+    run = _Upload(order, store, source, stop)
     location = run.known_revision() or run.complete()
-    return {
+    named = {"fetch_list": str(order.source)} if isinstance(order.source, Digest) else {}
+    return named | {
         "revision": str(location.revision),
         "upload": location.upload,
         "files": len(source.files),
@@ -85,6 +88,12 @@ def upload(order: Order, stop: Stop) -> Result:
         "bytes_copied": run.bytes["copied"],
         "location": layout.location_key(order.url, order.model, location.revision.digest, location.upload),
     }
+
+
+def _source(order: Order, store: Store, stop: Stop) -> Source:
+    if isinstance(order.source, Digest):
+        return open_listed(store, order.model, order.source, stop)
+    return open_source(order.source, order.follow_links, stop)
 
 
 class _Upload:

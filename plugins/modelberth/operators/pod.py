@@ -156,7 +156,7 @@ class ModelPodOperator(KubernetesPodOperator):
 
     def specify(self, basis: dict[str, Any]) -> None:
         """Fill in the pod that KubernetesPodOperator builds."""
-        service, read_only = self.service, not self.writes_claim
+        service = self.service
         self.name = f"{self.step}-{self.model}"
         self.namespace = service.namespace
         self.image = service.pods.image
@@ -167,12 +167,17 @@ class ModelPodOperator(KubernetesPodOperator):
             "modelberth.dev/release": self.release_id,
             "modelberth.dev/step": self.step,
         }
-        claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=service.claim, read_only=read_only)
-        self.volumes = [k8s.V1Volume(name="claim", persistent_volume_claim=claim)]
-        self.volume_mounts = [k8s.V1VolumeMount(name="claim", mount_path=CLAIM, read_only=read_only)]
+        self.volumes, self.volume_mounts = self.mounts()
         if self.reads_bucket:
             secret = k8s.V1SecretEnvSource(name=service.pods.bucket_secret, optional=True)
             self.env_from = [k8s.V1EnvFromSource(secret_ref=secret)]
+
+    def mounts(self) -> tuple[list[k8s.V1Volume], list[k8s.V1VolumeMount]]:
+        """Return what the pod has beside its image: the claim."""
+        read_only = not self.writes_claim
+        claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=self.service.claim, read_only=read_only)
+        volume = k8s.V1Volume(name="claim", persistent_volume_claim=claim)
+        return [volume], [k8s.V1VolumeMount(name="claim", mount_path=CLAIM, read_only=read_only)]
 
     def _require_same_claim(self, outcome: Outcome) -> None:
         """Refuse a proof from another claim than the catalog names by now: the receipt would name the wrong one."""

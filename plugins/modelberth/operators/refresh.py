@@ -100,7 +100,7 @@ class ReportProblemsOperator(BaseOperator):
 def _look(model: Model) -> Look | str:
     """Return what was seen of *model*, or why nothing could be."""
     try:
-        version = source_of(model).version().name
+        version = source_of(model).resolve().name
         entries = ledger(model).entries()
     except (Failure, StoreError, StoreUnreachableError, EvidenceForgedError, AirflowException, ValueError) as error:
         return f"Model {model.name!r}: {error}"

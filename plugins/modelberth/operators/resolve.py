@@ -27,7 +27,7 @@ from modelberth.receipts import (
     open_store,
     release_evidence,
 )
-from modelberth.sources import source_of
+from modelberth.sources import proposal, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class ResolveModelOperator(BaseOperator):
             version, findings = look(catalog, model, release_id)
             if version is None or any(findings.values()):
                 raise self._refusal(context, version, findings, model)
-            known = {"source_version": str(version.name), "files": version.files, "bytes": version.bytes}
+            known = proposal(version)
             requested_by = context["dag_run"].triggering_user_name
             digest = release_evidence(model, release_id).write("resolve", {**known, "requested_by": requested_by})
             ledger(model).record("proposed", release_id, source_version=str(version.name))
@@ -115,9 +115,11 @@ def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion
 
 def _source(model: Model) -> tuple[SourceVersion | None, list[Finding]]:
     try:
-        version = source_of(model).version()
+        version = source_of(model).resolve()
     except Failure as failure:
         return None, [Finding(problem, failure.code.worth_retrying) for problem in failure.problems]
+    except (AirflowException, ValueError) as error:  # what a hook says of its connection
+        return None, [Finding(str(error))]
     limit = model.size_limit
     if limit and version.bytes > limit:
         return version, [Finding(f"The source holds {human(version.bytes)}, more than size_limit {human(limit)}.")]

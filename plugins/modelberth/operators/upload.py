@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from modelberth.catalog import load
+from modelberth.catalog import DirectorySource, load
 from modelberth.operators import release_of
 from modelberth.operators.child import Child
 from modelberth.operators.credentials import environment
 from modelberth.operators.outcome import summary
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import release_evidence
-from modelberth.sources import source_of
+from modelberth.sources import require_proposed, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from airflow.sdk import Context
 
@@ -53,28 +54,23 @@ class UploadModelOperator(BaseOperator):
             self._child.end()
 
     def _take_over(self, model: Model, release_id: str) -> dict[str, str]:
+        if not isinstance(model.source, DirectorySource):
+            raise AirflowFailException(
+                f"Model {model.name!r} came from a directory when this Dag was made, and from a network now: start a "
+                "new release."
+            )
         evidence = release_evidence(model, release_id)
-        proposed = evidence.read("resolve")["source_version"]
-        self._require(model, proposed)
-        result = self._upload(model, release_id)
-        self._require(model, proposed)
+        proposed, source = evidence.read("resolve"), source_of(model)
+        require_proposed(model.name, source, proposed)
+        result = self._upload(model, release_id, model.source.directory)
+        require_proposed(model.name, source, proposed)
         digest = evidence.write("upload", result)
         return summary(result, digest)
 
-    def _upload(self, model: Model, release_id: str) -> dict[str, Any]:
-        source = source_of(model).resolve()
-        arguments = ("upload", source, model.bucket.url, "--model", model.name)
+    def _upload(self, model: Model, release_id: str, source: Path) -> dict[str, Any]:
+        arguments = ("upload", str(source), model.bucket.url, "--model", model.name)
         self.log.info("%s: uploading %s to %s as %s", model.name, source, model.bucket.url, release_id)
         with environment(model.bucket) as variables:
             self._child = Child([*arguments, "--upload", release_id], variables)
             outcome = self._child.follow(self.log)
         return outcome.result("upload")  # its "upload" may be an earlier one that holds the same bytes
-
-    def _require(self, model: Model, proposed: str) -> None:
-        """Refuse a source that is not what was proposed."""
-        now = str(source_of(model).version().name)
-        if now != proposed:
-            raise AirflowFailException(
-                f"Source of model {model.name!r} moved on during the release: proposed was {proposed}, it is now at "
-                f"{now}. Nothing was staged. Start a new release; an upload of the same files is not repeated."
-            )

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelberth.catalog import DirectorySource, GcsSource, S3Source
 from modelberth.sources.directory import Directory
+from modelberth.sources.gcs import GcsPrefix
+from modelberth.sources.proposal import proposal, require_proposed
 from modelberth.sources.protocol import Source, SourceVersion
+from modelberth.sources.s3 import S3Prefix
 
 if TYPE_CHECKING:
     from modelberth.catalog import Model
 
-__all__ = ["Source", "SourceVersion", "source_of"]
+__all__ = ["Source", "SourceVersion", "proposal", "require_proposed", "source_of"]
 
 
 def source_of(model: Model) -> Source:
     """Return the source of *model*."""
-    return Directory(model.source.directory)
+    match model.source:
+        case DirectorySource() as source:
+            return Directory(source.directory)
+        case S3Source() as source:
+            return S3Prefix(source.url, source.connection)
+        case GcsSource() as source:
+            return GcsPrefix(source.url, source.connection)

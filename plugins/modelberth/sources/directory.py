@@ -12,6 +12,7 @@ from modelberth.engine.scan import Scan, scan
 from modelberth.sources.protocol import SourceVersion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -24,7 +25,11 @@ class Directory:
 
     path: Path
 
-    def version(self) -> SourceVersion:
+    def versions(self) -> Mapping[str, str]:
+        """Return none: a directory holds what it holds."""
+        return {}
+
+    def resolve(self, version: str = "") -> SourceVersion:  # noqa: ARG002 - there is one
         """Return the digest of the listing; no file is opened.
 
         :raises Failure: The directory is missing, empty, not readable, or holds what is refused.
@@ -33,11 +38,12 @@ class Directory:
             found = scan(self.path)
         except OSError as error:
             raise Failure(ExitCode.UNREACHABLE, f"Directory {str(self.path)!r} cannot be listed: {error}.") from error
-        return SourceVersion(Digest.of(_listing(found)), len(found.files), sum(file.size for file in found.files))
+        size = sum(file.size for file in found.files)
+        return SourceVersion(Digest.of(_listing(found)), len(found.files), size, self.path)
 
-    def resolve(self) -> str:
-        """Return the directory."""
-        return str(self.path)
+    def credentials(self) -> Mapping[str, str]:
+        """Return none: workers read it."""
+        return {}
 
 
 def _listing(found: Scan) -> bytes:

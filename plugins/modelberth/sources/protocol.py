@@ -5,32 +5,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from modelberth.core import canonical
+from modelberth.core.digest import Digest
+
 if TYPE_CHECKING:
-    from modelberth.core.digest import Digest
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from modelberth.core.fetchlist import FetchList, Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class SourceVersion:
-    """The immutable name of what a source held, and how much that was.
+    """What a source held when it was looked at.
 
-    :param name: Equal only as long as the source holds the same; nothing else may be read from it.
+    :param name: Immutable: equal only as long as the source holds the same; nothing else may be read from it.
+    :param held: Where it is to be had: a directory, or what a pod fetches.
+    :param label: What the source itself calls it, such as ``3`` or a commit; resolving that finds the same again,
+        wherever an alias has moved to. Empty where a source has no versions.
     """
 
     name: Digest
     files: int
     bytes: int
+    held: Path | FetchList
+    label: str = ""
+
+    @classmethod
+    def listed(cls, held: FetchList, label: str = "") -> SourceVersion:
+        """Return the version that a list of files is: paths and what pins their bytes, not where they are had."""
+        files = [[file.path, file.size, file.executable, _pin(file)] for file in held.files]
+        name = Digest.of(canonical.dump({"files": files, "empty_dirs": list(held.empty_dirs)}))
+        return cls(name, len(held.files), sum(file.size for file in held.files), held, label)
+
+
+def _pin(file: Wanted) -> str:
+    """Return what changes when the bytes of *file* do."""
+    return file.sha256 or file.version or file.etag or file.modified
 
 
 class Source(Protocol):
     """A place where one model comes from."""
 
-    def version(self) -> SourceVersion:
-        """Return what the source holds now, without reading the model's bytes.
+    def versions(self) -> Mapping[str, str]:
+        """Return what can be asked for by name (versions, aliases, tags), and the label of what each names now.
 
+        :raises Failure: They cannot be had.
+        """
+        ...
+
+    def resolve(self, version: str = "") -> SourceVersion:
+        """Return what the source holds, without reading the model's bytes.
+
+        :param version: A name or label; empty for what the catalog asks for.
         :raises Failure: It cannot be reached, holds no model, or holds what is refused; all problems at once.
         """
         ...
 
-    def resolve(self) -> str:
-        """Return where the engine reads: the first argument of ``modelberth upload``."""
+    def credentials(self) -> Mapping[str, str]:
+        """Return what a pod needs to fetch it, as its environment; empty where that needs nothing.
+
+        :raises Failure: The connection has nothing that can be given to a pod.
+        """
         ...

@@ -172,8 +172,8 @@ def test_one_smoke_request_needs_no_list(root):
     ("key", "value", "said"),
     [
         ("source", GONE, "minilm.yaml: source: the key 'source' is missing"),
-        ("source", "dir", "line 1: source: expected a mapping with the keys type, path; got 'dir'"),
-        ("source.type", "ftp", "line 2: source.type: Input should be 'directory'; got 'ftp'"),
+        ("source", "dir", "line 1: source: expected a mapping with the keys type, path, secret, identity, url, connection; got 'dir'"),
+        ("source.type", "ftp", "line 2: source.type: expected one of: directory, s3, gcs; got 'ftp'"),
         ("source.path", GONE, "line 1: source.path: the key 'path' is missing"),
         ("source.path", "", "source.path: String should have at least 1 character; got ''"),
         ("source.paht", "x", "source.paht: unknown key 'paht'; expected one of: type, path"),

@@ -19,13 +19,13 @@ def model(tmp_path):
 
 
 def test_the_version_counts_files_and_bytes(model):
-    version = Directory(model).version()
+    version = Directory(model).resolve()
     assert (version.files, version.bytes) == (2, 9)
 
 
 def test_the_version_stays_while_nothing_is_written(model):
     (model / "model.onnx").read_bytes()
-    assert Directory(model).version() == Directory(model).version()
+    assert Directory(model).resolve() == Directory(model).resolve()
 
 
 def rewritten(model):
@@ -65,14 +65,14 @@ def given_an_empty_folder(model):
     "change", [rewritten, touched, grown, added, removed, renamed, made_executable, given_an_empty_folder]
 )
 def test_every_change_is_another_version(model, change):
-    before = Directory(model).version()
+    before = Directory(model).resolve()
     change(model)
-    assert Directory(model).version().name != before.name
+    assert Directory(model).resolve().name != before.name
 
 
 def test_a_link_inside_is_what_it_points_to(model):
     (model / "latest.onnx").symlink_to("model.onnx")
-    assert Directory(model).version().files == 3
+    assert Directory(model).resolve().files == 3
 
 
 def out(model):
@@ -99,7 +99,7 @@ def hostile_name(model):
 def test_what_the_engine_would_refuse_is_refused_here_already(model, damage):
     damage(model)
     with pytest.raises(Failure) as raised:
-        Directory(model).version()
+        Directory(model).resolve()
     assert raised.value.code is ExitCode.REFUSED
 
 
@@ -107,17 +107,17 @@ def test_all_refusals_are_said_at_once(model):
     out(model)
     pipe(model)
     with pytest.raises(Failure) as raised:
-        Directory(model).version()
+        Directory(model).resolve()
     assert len(raised.value.problems) == 2
 
 
 def test_a_missing_directory_is_named(tmp_path):
     with pytest.raises(Failure, match=r"No directory '.*/nothing'") as raised:
-        Directory(tmp_path / "nothing").version()
+        Directory(tmp_path / "nothing").resolve()
     assert raised.value.code is ExitCode.NOT_FOUND
 
 
 def test_a_directory_without_a_file_is_no_model(tmp_path):
     (tmp_path / "1").mkdir()
     with pytest.raises(Failure, match="holds no file"):
-        Directory(tmp_path).version()
+        Directory(tmp_path).resolve()

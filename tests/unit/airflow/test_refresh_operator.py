@@ -29,12 +29,12 @@ def another_model(catalog, tmp_path, name, **more):
 def proposed(name):
     """Do what resolve does when a run was triggered."""
     model = load().model(name)
-    version = str(Directory(model.source.directory).version().name)
+    version = str(Directory(model.source.directory).resolve().name)
     ledger_of(model).record("proposed", "20260102t030405z-0123456789", source_version=version)
 
 
 def test_what_is_new_is_wanted_under_a_name_that_its_version_gives(compare, source):
-    version = Directory(source).version().name
+    version = Directory(source).resolve().name
     assert compare() == [
         {
             "trigger_dag_id": "release_minilm",

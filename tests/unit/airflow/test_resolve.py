@@ -52,7 +52,7 @@ def break_store(monkeypatch, bucket, error):
 
 def test_what_the_source_holds_is_proposed(resolve, source, evidence, ledger):
     resolve()
-    version = str(Directory(source).version().name)
+    version = str(Directory(source).resolve().name)
     receipt = evidence.read("resolve")
     assert (receipt["source_version"], receipt["files"], receipt["bytes"]) == (version, 1, 7)
     assert receipt["requested_by"] == "bob"
@@ -212,7 +212,7 @@ def test_what_the_source_holds_counts_more_than_what_was_proposed(resolve, sourc
     context["dag_run"].conf = {"source_version": PROPOSED}
     with pytest.raises(AirflowFailException):
         resolve()
-    assert [entry.source_version for entry in ledger.entries()] == [str(Directory(source).version().name)]
+    assert [entry.source_version for entry in ledger.entries()] == [str(Directory(source).resolve().name)]
 
 
 def test_a_run_that_died_before_it_saw_its_source_fails_the_version_that_was_proposed(catalog, context, ledger):

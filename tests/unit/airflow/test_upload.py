@@ -45,7 +45,7 @@ def bucket(tmp_path, monkeypatch):
 @pytest.fixture
 def proposed(evidence, source):
     """The receipt of resolve."""
-    evidence.write("resolve", {"source_version": str(Directory(source).version().name)})
+    evidence.write("resolve", {"source_version": str(Directory(source).resolve().name)})
     return evidence
 
 
@@ -74,7 +74,7 @@ def test_the_same_bytes_are_not_uploaded_a_second_time_under_another_name(upload
     first = upload()
     context["dag_run"].run_id = "manual__2"
     release = release_evidence(load().model("minilm"), release_of(context))
-    release.write("resolve", {"source_version": str(Directory(source).version().name)})
+    release.write("resolve", {"source_version": str(Directory(source).resolve().name)})
     assert upload()["revision"] == first["revision"]
     assert release.read("upload")["bytes_uploaded"] == 0
 

@@ -6,17 +6,21 @@ not: a store only *signs* a GET, and :mod:`modelberth.engine.transport` moves th
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Listed, Place
     from modelberth.core.parts import Part
     from modelberth.engine.http import Get
     from modelberth.engine.stopping import Stop
+
+OF_SOURCE = "MODELBERTH_FETCH_"
+"""What the name of a variable begins with that is about where a model comes from, and not about its bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,12 @@ class Store(Reader, Protocol):
     parallel_parts: bool
     copies_ranges: bool
 
+    def ask(self) -> None:
+        """Ask for the bucket.
+
+        :raises Failure: There is none, or it does not answer.
+        """
+
     def head(self, key: str) -> Stored | None:
         """Return the object with its checksum."""
 
@@ -143,13 +153,42 @@ class Store(Reader, Protocol):
 def open_reader(url: BucketUrl, stop: Stop) -> Reader:
     """Return the bucket that *url* names, for reading, importing no more than that needs.
 
-    :raises Failure: There is no such bucket, or it does not answer.
+    Nothing is asked of it yet: who reads single objects need not have the right to list.
+
+    :raises Failure: It cannot be asked: credentials are missing.
     """
     if url.scheme == "s3":
         from modelberth.engine.stores.s3_reading import S3Reader
 
         return S3Reader(url, stop)
-    return open_store(url, stop)
+    return _store(url, stop)
+
+
+def open_source_reader(url: BucketUrl, stop: Stop) -> Reader:
+    """Return a bucket that a fetch list names, for reading, with the credentials of the source.
+
+    :raises Failure: It cannot be asked: credentials are missing, or are none.
+    """
+    if url.scheme == "s3":
+        from modelberth.engine.stores.s3_reading import S3Reader
+
+        return S3Reader(url, stop, source_environment(os.environ))
+    from modelberth.engine.stores.gcs import GcsStore
+
+    return GcsStore(url, os.environ.get(f"{OF_SOURCE}GOOGLE_CREDENTIALS", ""))
+
+
+def source_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment that says how a source's S3 is reached.
+
+    | MODELBERTH_FETCH_AWS_... | answer |
+    |---|---|
+    | none | *environ*: the source is read as the model's own bucket is |
+    | any | all of these, without MODELBERTH_FETCH_, and no other AWS_...: the two must never be mixed |
+    """
+    start = f"{OF_SOURCE}AWS_"
+    theirs = {name.removeprefix(OF_SOURCE): value for name, value in environ.items() if name.startswith(start)}
+    return theirs or environ
 
 
 def open_store(url: BucketUrl, stop: Stop) -> Store:
@@ -157,6 +196,12 @@ def open_store(url: BucketUrl, stop: Stop) -> Store:
 
     :raises Failure: There is no such bucket, or it does not answer.
     """
+    store = _store(url, stop)
+    store.ask()  # a write into a bucket that does not exist creates it on some servers
+    return store
+
+
+def _store(url: BucketUrl, stop: Stop) -> Store:
     if url.scheme == "s3":
         from modelberth.engine.stores.s3 import S3Store
 

@@ -37,8 +37,14 @@ class FileStore:
     def __init__(self, url: BucketUrl) -> None:
         self.url = url
         self._root = Path(url.bucket)
+
+    def ask(self) -> None:
+        """Ask for the directory.
+
+        :raises Failure: There is none.
+        """
         if not self._root.is_dir():
-            raise Failure(ExitCode.NOT_FOUND, f"No directory {url.bucket!r} to use as a bucket: create it first.")
+            raise Failure(ExitCode.NOT_FOUND, f"No directory {self.url.bucket!r} to use as a bucket: create it first.")
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Yield the objects whose keys begin with *prefix*, which ends with a slash."""

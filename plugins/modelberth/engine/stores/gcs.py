@@ -6,6 +6,7 @@ parallel, knows no preconditions. Several objects go at once.
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,24 @@ if TYPE_CHECKING:
     from modelberth.core.location import Place
     from modelberth.core.parts import Part
 
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _STEP = 8 * 1024 * 1024
 _TIMEOUT = (10, 60)
+
+
+def _client_of(key: str) -> Any:
+    """Return a client for whom the content of a credentials file names.
+
+    :raises Failure: It is none.
+    """
+    try:
+        load: Any = google.auth.load_credentials_from_dict
+        found, project = load(json.loads(key), scopes=[_SCOPE])
+    except (ValueError, GoogleAuthError) as error:
+        raise Failure(
+            ExitCode.REFUSED, "MODELBERTH_FETCH_GOOGLE_CREDENTIALS is not the content of a Google credentials file."
+        ) from error
+    return storage.Client(project or "none", found)
 
 
 class GcsStore:
@@ -48,13 +65,25 @@ class GcsStore:
     parallel_parts = False
     copies_ranges = False
 
-    def __init__(self, url: BucketUrl) -> None:
+    def __init__(self, url: BucketUrl, key: str = "") -> None:
+        """Find out who is asking.
+
+        :param key: A credentials file's content; without it the environment says who is asking.
+        """
         self.url = url
         self._emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
         with self.translated(""):
-            self._client = storage.Client()
+            self._client = _client_of(key) if key else storage.Client()
             self._bucket = self._client.bucket(url.bucket)
-            next(iter(self._client.list_blobs(self._bucket, prefix=url.key(""), max_results=1, timeout=_TIMEOUT)), None)
+
+    def ask(self) -> None:
+        """Ask for the bucket.
+
+        :raises Failure: There is none, or it does not answer.
+        """
+        with self.translated(""):
+            page = self._client.list_blobs(self._bucket, prefix=self.url.key(""), max_results=1, timeout=_TIMEOUT)
+            next(iter(page), None)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Yield the objects whose keys begin with *prefix*; a listing here says it all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,24 +17,30 @@ from modelberth.engine.sigv4 import Keys
 from modelberth.engine.stores.s3_reading import region
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _AWS = re.compile(r"s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?")
 
 
-def new_client() -> Any:
+def new_client(env: Mapping[str, str] = os.environ, **settings: str) -> Any:
     """Return a client for the endpoint, region and credentials that environment and profile name.
 
+    :param env: Another environment than this process' own says all there is to say, and no profile anything.
     :raises Failure: They name something that is not there.
     """
-    return _client()
-
-
-def _client(**settings: str) -> Any:
     with _refusing():
+        if env is not os.environ:
+            return _stated_client(env, _config(**settings))
         session = boto3.session.Session()
         name = region() or session.region_name or "us-east-1"
         return session.client("s3", region_name=name, config=_config(**settings))
+
+
+def _stated_client(env: Mapping[str, str], config: Config) -> Any:
+    keys = [env.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
+    stated = config.merge(Config(ignore_configured_endpoint_urls=True))
+    name, endpoint = region(env) or "us-east-1", env.get("AWS_ENDPOINT_URL")
+    return boto3.session.Session(*keys).client("s3", region_name=name, endpoint_url=endpoint, config=stated)
 
 
 @contextmanager
@@ -44,13 +51,13 @@ def _refusing() -> Iterator[None]:
         raise Failure(ExitCode.REFUSED, f"No S3 client could be made of this environment: {error}.") from error
 
 
-def base_url(client: Any, bucket: str) -> str:
+def base_url(client: Any, bucket: str, env: Mapping[str, str] = os.environ) -> str:
     """Return what the URL of every object begins with: the client knows path style, endpoints and regions.
 
     Left to itself it presigns for AWS' global endpoint, which sends requests for other regions elsewhere.
     """
     if _AWS.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
-        client = _client(addressing_style="virtual", us_east_1_regional_endpoint="regional")
+        client = new_client(env, addressing_style="virtual", us_east_1_regional_endpoint="regional")
     with _refusing():
         url = str(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}))
         if urlsplit(url).scheme not in ("http", "https"):

@@ -43,17 +43,12 @@ class Access:
 
 
 class S3Reader:
-    """One bucket of an S3 server, for reading.
+    """One bucket of an S3 server, for reading: a right to list is needed by who lists, and nobody else."""
 
-    :raises Failure: There is no such bucket, or it does not answer.
-    """
-
-    def __init__(self, url: BucketUrl, stop: Stop) -> None:
+    def __init__(self, url: BucketUrl, stop: Stop, environ: Mapping[str, str] = os.environ) -> None:
         self.url = url
         self._transport = Transport(stop)
-        self._access = _access(url.bucket)
-        # A write into a bucket that does not exist creates it on some servers: ask first.
-        self._page({"prefix": url.key(""), "max-keys": "1"})
+        self._access = _access(url.bucket, environ)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Yield the objects whose keys begin with *prefix*."""
@@ -70,6 +65,13 @@ class S3Reader:
             if more == {"continuation-token": token}:
                 raise self._no_list(prefix)  # or it would be asked for the same page for ever
             more = {"continuation-token": token}
+
+    def ask(self) -> None:
+        """Ask for the bucket.
+
+        :raises Failure: There is none, or it does not answer.
+        """
+        self._page({"prefix": self.url.key(""), "max-keys": "1"})
 
     def _page(self, values: Mapping[str, str]) -> ElementTree.Element:
         words = query(dict(values) | {"list-type": "2", "encoding-type": "url"})
@@ -187,21 +189,20 @@ def _code(data: bytes) -> str:
         return ""
 
 
-def region() -> str:
+def region(environ: Mapping[str, str] = os.environ) -> str:
     """Return the region that the environment names.
 
     botocore itself reads only AWS_DEFAULT_REGION; pods and the SDKs for other languages have AWS_REGION.
     """
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
 
 
-def _access(bucket: str) -> Access:
-    return _from_environment(bucket) or _from_botocore(bucket)
+def _access(bucket: str, env: Mapping[str, str] = os.environ) -> Access:
+    return _from_environment(bucket, env) or _from_botocore(bucket, env)
 
 
-def _from_environment(bucket: str) -> Access | None:
+def _from_environment(bucket: str, env: Mapping[str, str]) -> Access | None:
     """Return what the environment says, if it says everything and no file could say otherwise."""
-    env = os.environ
     endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL", "")
     access, secret = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
     other = ("AWS_CONFIG_FILE", "AWS_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
@@ -212,7 +213,7 @@ def _from_environment(bucket: str) -> Access | None:
     ):
         return None
     keys = Keys(access, secret, env.get("AWS_SESSION_TOKEN", ""))
-    return Access(f"{endpoint.rstrip('/')}/{bucket}/", Signer(lambda: keys, region() or "us-east-1"))
+    return Access(f"{endpoint.rstrip('/')}/{bucket}/", Signer(lambda: keys, region(env) or "us-east-1"))
 
 
 def _is_url(text: str) -> bool:
@@ -223,9 +224,9 @@ def _is_url(text: str) -> bool:
         return False
 
 
-def _from_botocore(bucket: str) -> Access:
+def _from_botocore(bucket: str, env: Mapping[str, str]) -> Access:
     from modelberth.engine.stores.s3_client import base_url, credentials, new_client
 
-    client = new_client()
+    client = new_client(env)
     keys = credentials(client, bucket)
-    return Access(base_url(client, bucket), Signer(keys, client.meta.region_name))
+    return Access(base_url(client, bucket, env), Signer(keys, client.meta.region_name))

@@ -1,0 +1,64 @@
+"""The kinds of ``source`` that a model's file may have; ``type`` says which. Secrets are never in them.
+
+A source that is read over a network is read twice: Airflow looks what is there, with ``connection``, and a pod fetches
+it. What the pod identifies itself with is one of three:
+
+    secret: NAME        a Secret of the pod's namespace, made by whoever runs the cluster; docs/sources.md has its keys
+    identity: true      nothing: the pod's service account (workload identity, IRSA), or the pods' bucket_secret
+    neither             the connection's own credentials, in a Secret that is deleted with the pod
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from modelberth.catalog.pieces import PROJECT, ConnectionId, GcsUrl, ObjectName, Part, S3Url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class DirectorySource(Part):
+    """A directory that every worker sees; a relative path starts at the project's root."""
+
+    type: Literal["directory"]
+    path: Annotated[str, Field(min_length=1)]
+
+    @property
+    def directory(self) -> Path:
+        """The absolute directory, links left as they are."""
+        return PROJECT / self.path
+
+
+class RemoteSource(Part):
+    """What is read over a network, and what it is read with."""
+
+    secret: ObjectName | None = None
+    identity: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.secret and self.identity:
+            raise ValueError("secret and identity exclude each other: a pod reads with the one or as the other")
+        return self
+
+
+class S3Source(RemoteSource):
+    """The objects below a prefix."""
+
+    type: Literal["s3"]
+    url: S3Url
+    connection: ConnectionId
+
+
+class GcsSource(RemoteSource):
+    """The objects below a prefix."""
+
+    type: Literal["gcs"]
+    url: GcsUrl
+    connection: ConnectionId
+
+
+AnySource = Annotated[DirectorySource | S3Source | GcsSource, Field(discriminator="type")]
