@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from typing import TYPE_CHECKING, Any
 
+from modelberth.core.ownership import owner
 from modelberth.kubernetes.client import ClusterRefusedError, ObjectMissingError, workload_path
-from modelberth.kubernetes.workload import SET_ELSEWHERE, container, containers, live_value, mount
+from modelberth.kubernetes.workload import SET_ELSEWHERE, container, containers, covering, live_value, mount, set_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,18 +82,21 @@ def workload_problems(document: Document | None, service: Service, workload: Wor
     return [f"{name}: {problem}" for problem in dict.fromkeys(found)]
 
 
-def _binding_problems(workload: Document, binding: Binding, claim: str) -> Iterable[str]:
-    one = container(workload, binding.container)
+def _binding_problems(document: Document, binding: Binding, claim: str) -> Iterable[str]:
+    one = container(document, binding.container)
     if one is None:
-        there = ", ".join(other["name"] for other in containers(workload))
+        there = ", ".join(other["name"] for other in containers(document))
         yield f"it has no container {binding.container!r}; there are: {there}."
         return
-    if live_value(one, binding.variable) == SET_ELSEWHERE:
+    variable, live = f"variable {binding.variable} of container {one['name']!r}", live_value(one, binding.variable)
+    if live == SET_ELSEWHERE:
+        yield f"{variable} comes from {set_by(one, binding.variable)}: give it a plain value, or none."
+    if keeper := owner(document["metadata"], binding.container, binding.variable, is_set=live is not None):
         yield (
-            f"variable {binding.variable} of container {one['name']!r} comes from a ConfigMap, Secret or field: "
-            "give it a plain value, or none."
+            f"{variable} is kept by {keeper}, which would set it back: take the variable out of what that applies, "
+            "or bind a workload that nobody else keeps."
         )
-    where = mount(workload, one, claim)
+    where = mount(document, one, claim)
     if where is None:
         yield f"container {one['name']!r} does not mount claim {claim!r}: mount it, read-only."
         return
@@ -100,6 +105,14 @@ def _binding_problems(workload: Document, binding: Binding, claim: str) -> Itera
         yield f"its volume of claim {claim!r} is writable: set persistentVolumeClaim.readOnly: true."
     if where.sub_path:
         yield f"container {one['name']!r} mounts {where.sub_path!r} of claim {claim!r}: mount it without a subPath."
+    hiding = covering(one, posixpath.join(where.path, binding.model))
+    if hiding != where.path:
+        yield f"container {one['name']!r} has something at {hiding!r} that hides claim {claim!r}: mount it elsewhere."
+    if live and live.startswith("/") and not f"{live}/".startswith(posixpath.join(where.path, "")):
+        yield (
+            f"{variable} is {live!r}, which is not below {where.path!r}, where claim {claim!r} is mounted: correct one "
+            "of them, or unset the variable."
+        )
 
 
 def _read(cluster: Cluster, path: str) -> Document | None:

@@ -77,6 +77,15 @@ def live_value(one: Document, variable: str) -> str | None:
     return SET_ELSEWHERE if "valueFrom" in found[-1] else str(found[-1].get("value", ""))
 
 
+def set_by(one: Document, variable: str) -> str:
+    """Return what sets *variable* in the container *one*, which is no plain value."""
+    source = next(entry["valueFrom"] for entry in reversed(one["env"]) if entry["name"] == variable)
+    for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+        if key in source:
+            return f"key {source[key].get('key')!r} of {kind} {source[key].get('name')!r}"
+    return "a field of the pod"
+
+
 def live_values(document: Document, bindings: Iterable[Binding]) -> list[str | None]:
     """Return the live value of each of *bindings*; of a container that is gone, what no plan names."""
     found = [(container(document, binding.container), binding.variable) for binding in bindings]
@@ -84,8 +93,9 @@ def live_values(document: Document, bindings: Iterable[Binding]) -> list[str | N
 
 
 def mount(document: Document, one: Document, claim: str) -> Mount | None:
-    """Return where the container *one* has *claim*, None if nowhere."""
-    return next(iter(mounts(document, one, claim)), None)
+    """Return where the container *one* has *claim*, None if nowhere; of several places, one that a model can use."""
+    found = mounts(document, one, claim)
+    return min(found, key=lambda place: (bool(place.sub_path), not place.read_only), default=None)
 
 
 def mounts(document: Document, one: Document, claim: str) -> list[Mount]:

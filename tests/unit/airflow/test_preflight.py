@@ -99,15 +99,51 @@ def test_a_claim_that_cannot_be_staged_on_is_said(service, claim, said):
     assert said in problem
 
 
+MOUNT = {"name": "claim", "mountPath": "/models"}
+METADATA = {"name": "embedder"}
+
+
+def from_elsewhere(**source):
+    return changed(WORKLOAD, *SERVER, "env", [{"name": "MODEL_PATH", "valueFrom": source}])
+
+
+@pytest.mark.parametrize(
+    "mounts",
+    [
+        [MOUNT, {"name": "tmp", "mountPath": "/tmp"}],
+        [{"name": "tmp", "mountPath": "/"}, MOUNT],
+        [MOUNT | {"subPath": "old", "mountPath": "/old"}, MOUNT],
+        [MOUNT | {"mountPath": "/models/"}],
+    ],
+)
+def test_a_claim_that_is_mounted_where_a_model_can_be_found_is_well(service, mounts):
+    workload = changed(WORKLOAD, *SERVER, "volumeMounts", mounts)
+    assert preflight.workload_problems(workload, service, service.workload) == []
+
+
 @pytest.mark.parametrize(
     ("workload", "said"),
     [
         (None, "Deployment serving/embedder does not exist: apply it, or correct 'workload'"),
         (changed(WORKLOAD, "spec", "paused", True), "Deployment serving/embedder: it is paused"),
         (changed(WORKLOAD, *SERVER, "name", "web"), "it has no container 'server'; there are: web, proxy."),
+        (from_elsewhere(configMapKeyRef={"name": "paths", "key": "minilm"}), "key 'minilm' of ConfigMap 'paths': give"),
+        (from_elsewhere(secretKeyRef={"name": "paths", "key": "minilm"}), "key 'minilm' of Secret 'paths': give it a"),
         (
-            changed(WORKLOAD, *SERVER, "env", [{"name": "MODEL_PATH", "valueFrom": {}}]),
-            "variable MODEL_PATH of container 'server' comes from a ConfigMap, Secret or field",
+            from_elsewhere(fieldRef={"fieldPath": "metadata.name"}),
+            "variable MODEL_PATH of container 'server' comes from a field of the pod: give it a plain value, or none.",
+        ),
+        (
+            changed(WORKLOAD, *SERVER, "env", [{"name": "MODEL_PATH", "value": "/opt/model"}]),
+            "variable MODEL_PATH of container 'server' is '/opt/model', which is not below '/models', where claim",
+        ),
+        (
+            changed(WORKLOAD, *SERVER, "volumeMounts", [MOUNT, {"name": "tmp", "mountPath": "/models/minilm"}]),
+            "container 'server' has something at '/models/minilm' that hides claim 'models': mount it elsewhere.",
+        ),
+        (
+            changed(WORKLOAD, "metadata", METADATA | {"labels": {"app.kubernetes.io/managed-by": "Helm"}}),
+            "variable MODEL_PATH of container 'server' is kept by Helm, which would set it back: take the variable out",
         ),
         (changed(WORKLOAD, *SERVER, "volumeMounts", None), "container 'server' does not mount claim 'models'"),
         (changed(WORKLOAD, *IN_POD, "volumes", []), "container 'server' does not mount claim 'models'"),
@@ -132,7 +168,9 @@ def test_a_workload_that_cannot_be_pointed_elsewhere_is_said(service, workload, 
     assert said in problem
 
 
-@pytest.mark.parametrize("denied", ["create pods", "get pods/log", "create pods/proxy", "patch deployments"])
+@pytest.mark.parametrize(
+    "denied", ["create pods", "get pods/log", "create pods/proxy", "patch deployments", "get statefulsets"]
+)
 def test_a_missing_right_is_named(service, denied):
     (problem,) = preflight.problems(FakeCluster(denied=[denied]), service)
     assert problem.startswith(f"Connection 'modelberth_kubernetes' may not {denied} in namespace 'serving'")

@@ -110,7 +110,7 @@ def altered(change) -> dict:
         (altered(lambda d: d["models"][0].update(files=True)), "plan.models.files"),
         (altered(lambda d: d["models"][0].update(revision="minilm")), "Not a revision"),
         (altered(lambda d: d.update(model="other")), "its first model is 'minilm'"),
-        (altered(lambda d: d.update(release_id="other")), "not its own"),
+        (altered(lambda d: d.update(release_id="1")), "not its own or an earlier one"),
         (altered(lambda d: d["models"].append(d["models"][0])), "named twice"),
         (altered(lambda d: d["models"][0].update(revision=f"other@{DIGEST}")), "model 'minilm' but revision other@"),
         (altered(lambda d: d["targets"].append(d["targets"][0])), "named twice"),
