@@ -54,8 +54,8 @@ def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetim
     """Decide about *version*, which the source holds now, by the newest release of the model.
 
     Only the newest release counts, of those that knew their version: a source that went from A to B and back to A
-    has moved, and asks again. Rollbacks, and what somebody else changed (``observed``), are no proposals: the source did
-    not move by them.
+    has moved, and asks again. Rollbacks, and what somebody else changed (``observed``), are no proposals: the source
+    did not move by them.
 
         paused | newest release   | its events                        | propose
         -------+------------------+-----------------------------------+------------------------------------

@@ -1,0 +1,301 @@
+"""Whether the receipts of one release say what they must: the plan was approved, proven, done, and the ledger knows.
+
+Pure. That they hang together is ``core.chain``'s part; here it is what they say. A receipt that is missing, or is not
+believed, is said there and not again here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from modelberth.core import approval, chain, gate
+from modelberth.core.chain import Chain, Problem, Receipt
+from modelberth.core.ledger import LIVE, LOST, PUT_BACK
+from modelberth.core.plan import Plan, PlanRefusedError, parse
+from modelberth.core.receipt import Name, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from modelberth.core.plan import Released, Target
+
+    Others = Callable[[str, str], Chain]
+
+SETTLED = timedelta(minutes=10)
+"""A receipt and the ledger's entry about it are written one after the other: so young, one may be ahead."""
+ENDS = timedelta(days=1)
+"""A rollout that was started has an outcome by then (a service's ready_within is a day at most), and a live release a
+record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger says of one event of the release."""
+
+    event: str
+    at: datetime
+    source_version: str | None
+    revision: str | None
+
+
+def problems(release: Chain, entries: Mapping[str, Entry], others: Others, now: datetime) -> list[Problem]:
+    """Return everything that is missing, forged or out of order in *release*, one line each.
+
+    :param entries: What the ledger says of it, by event.
+    :param others: Gives the chain of another release, by model and release.
+    """
+    found = chain.problems(release, others)
+    plan, why = _plan(release)
+    if why:
+        found.append(Problem(release.path(Name("plan")), why))
+    if plan:
+        found += _planned(release, plan, others)
+        found += _approved(release, plan)
+        for target in plan.targets:
+            found += _served(release, plan, target)
+        found += _strangers(release, plan)
+        found += _recorded(release, plan)
+    found += _told(release, entries, plan, now)
+    found += _ended(release, plan, now)
+    return sorted(_said_once(found))
+
+
+def _said_once(found: list[Problem]) -> set[Problem]:
+    """Return *found*, of each file that is missing only the first reason to miss it."""
+    first = {one.where: one for one in reversed(found) if one.text.startswith("is missing")}
+    return {first.get(one.where, one) if one.text.startswith("is missing") else one for one in found}
+
+
+def _plan(release: Chain) -> tuple[Plan | None, str | None]:
+    """Return the plan, its digest made anew; or why there is none to judge by."""
+    receipt = release.newest("plan")
+    if receipt is None:
+        return None, None
+    try:
+        plan = parse(receipt.body.get("plan"))
+    except PlanRefusedError as error:
+        return None, f"cannot be judged: {error}"
+    if str(plan.digest) != receipt.body.get("plan_digest"):
+        return plan, f"says digest {receipt.body.get('plan_digest')}, but its plan has {plan.digest}"
+    if (plan.model, plan.release_id) != (release.model, release.release_id):
+        return plan, f"is of release {plan.release_id} of {plan.model}"
+    return plan, None
+
+
+def _planned(release: Chain, plan: Plan, others: Others) -> Iterator[Problem]:
+    """Yield where what was uploaded and verified is not what the plan has."""
+    for one in plan.models:
+        own = one.release_id == release.release_id and one.model == release.model
+        place = release if own else others(one.model, one.release_id)
+        upload = place.newest("upload")
+        if upload is None and not place.has(Name("upload").stem):
+            yield Problem(place.path(Name("upload")), f"is missing; the plan of {release.release_id} rests on it")
+        wanted = {"revision": str(one.revision), "files": one.files, "bytes": one.bytes}
+        yield from _differences(place, upload, wanted, "the plan")
+        for service in dict.fromkeys(target.service for target in plan.targets):
+            yield from _verified(release, plan, one, service, place)
+            if plan.rollback and not release.has(Name("list", service).stem):
+                yield Problem(release.path(Name("list", service)), "is missing: what was on the claim is not on record")
+
+
+def _verified(release: Chain, plan: Plan, model: Released, service: str, place: Chain) -> Iterator[Problem]:
+    """Yield why the verify that the plan names does not prove the snapshot that it brings to *service*."""
+    stem = Name("verify", service).stem
+    named = stem if place is release else elsewhere(place.model, place.release_id, stem)
+    receipt = release.newest("plan")
+    digest = receipt.previous.get(named) if receipt else None
+    if digest is None:
+        yield Problem(release.path(Name("plan")), f"does not rest on {named}: nothing proves {model.revision} there")
+        return
+    verify = next((one for one in place.receipts.values() if one.digest == digest), None)
+    for target in plan.targets:
+        if target.service == service and model.model in {served.model for served in target.served}:
+            wanted = {"revision": str(model.revision), "snapshot": str(target.snapshot_of(model.model))}
+            yield from _differences(place, verify, wanted | approval.place(target), f"the plan for {target.name}")
+
+
+def _approved(release: Chain, plan: Plan) -> Iterator[Problem]:
+    """Yield why the answers of the gate, each a receipt, do not allow what was done by them.
+
+    answers                           | rolled out | then
+    ----------------------------------+------------+------------------------------------
+    all that the gate needs, good     | any        | nothing
+    fewer, good                       | no         | nothing: the gate still asks
+    fewer                             | yes        | the others are missing
+    one that is not good              | any        | said
+    the last says no, the others good | no         | nothing
+    """
+    receipts = sorted(release.of("approve"), key=lambda one: int(one.name.target or 1))
+    answers = [one.body for one in receipts]
+    rolled_out, needed = bool(release.of("started")), gate.needed(plan.gate)
+    if rolled_out:
+        for name in gate.receipt_names(plan.gate):
+            if not release.has(Name("approve", name).stem):
+                yield Problem(release.path(Name("approve", name)), f"is missing: {needed} answers allow the plan")
+        whole = len(answers) == needed
+        found = approval.problems(answers, plan) if whole else approval.answer_problems(answers, plan)
+    else:
+        rejected = bool(answers) and answers[-1].get("decision") == approval.REJECT
+        found = approval.answer_problems(answers[:-1] if rejected else answers, plan)
+    if found:
+        last = receipts[-1].name if receipts else Name("approve")
+        yield Problem(release.path(last), f"does not allow the plan: {'; '.join(found)}")
+
+
+def _served(release: Chain, plan: Plan, target: Target) -> Iterator[Problem]:
+    """Yield where what was done at *target* is not what the plan allows.
+
+    decided  | outcome        | is
+    ---------+----------------+--------
+    keep     | live           | right
+    put back | put back, lost | right
+    any      | another        | said
+    """
+    started, decided, outcome = (release.newest(step, target.name) for step in ("started", "decided", "outcome"))
+    if started:
+        yield from _checked(release, plan, target, started)
+    digest = {"plan_digest": str(plan.digest)}
+    yield from _differences(release, started, digest, "the plan")
+    about = {"revision": str(plan.own.revision), "snapshot": str(target.snapshot_of(plan.model))}
+    yield from _differences(release, outcome, digest | about, "the plan")
+    soaked = release.has(Name("soaking", target.name).stem)
+    if target.canary and not soaked and decided and decided.body.get("decision") == "keep":
+        yield Problem(release.path(Name("soaking", target.name)), "is missing: the plan has a canary, which must soak")
+    if decided and outcome:
+        follows = {"keep": {LIVE}, "put back": {PUT_BACK, LOST}}.get(str(decided.body.get("decision")), set())
+        if outcome.body.get("result") not in follows:
+            yield Problem(
+                release.path(outcome.name),
+                f"says {outcome.body.get('result')!r}, but decided was {decided.body.get('decision')!r}",
+            )
+
+
+def _checked(release: Chain, plan: Plan, target: Target, started: Receipt) -> Iterator[Problem]:
+    """Yield why the check that *started* rests on did not prove the snapshot, right then and after the approval."""
+    named = started.previous.get(Name("check", target.name).stem)
+    check = next((one for one in release.receipts.values() if one.digest == named), None)
+    if check is None:
+        return  # what is missing, or not named, is the chain's to say
+    answers = [one.digest for one in release.of("approve")]
+    for text in approval.check_problems(check.body, target, plan, answers, _at(started)):
+        yield Problem(release.path(check.name), text.replace(": clear the task 'check'", f" before {started.name}"))
+
+
+def _strangers(release: Chain, plan: Plan) -> Iterator[Problem]:
+    """Yield what was done where the plan has nothing to do."""
+    planned = {target.name for target in plan.targets}
+    for step in ("check", "started", "decided", "outcome"):
+        for receipt in release.of(step):
+            if receipt.name.target not in planned:
+                yield Problem(release.path(receipt.name), "is about a target that the plan does not touch")
+
+
+def _recorded(release: Chain, plan: Plan) -> Iterator[Problem]:
+    record = release.newest("record")
+    if record is None:
+        return
+    targets = [target.name for target in plan.targets]
+    wanted = {"revision": str(plan.own.revision), "plan_digest": str(plan.digest), "targets": targets}
+    yield from _differences(release, record, wanted, "the plan")
+    for target in targets:
+        outcome = release.newest("outcome", target)
+        if outcome and outcome.body.get("result") != LIVE:
+            text = f"says that it is live everywhere, but at {target} it is {outcome.body.get('result')!r}"
+            yield Problem(release.path(record.name), text)
+
+
+def _differences(place: Chain, receipt: Receipt | None, wanted: Mapping[str, Any], whose: str) -> Iterator[Problem]:
+    found = receipt.body if receipt else wanted
+    different = [
+        f"{key} {found.get(key)!r}, expected {value!r}" for key, value in wanted.items() if found.get(key) != value
+    ]
+    if receipt and different:
+        yield Problem(place.path(receipt.name), f"is not what {whose} says: {'; '.join(different)}")
+
+
+# The ledger. ----------------------------------------------------------------------------------------------------------
+
+NEEDS = {
+    "proposed": "resolve",
+    "rollback": "plan",
+    "approved": "approve",
+    "rejected": "plan",
+    "superseded": "plan",
+    "live": "record",
+    "put-back": "outcome",
+    "rolled-back": "record",
+}
+"""What the ledger may only say of a release that has the receipt."""
+TELLS = {"resolve": ("proposed", "failed"), "started": ("approved",), "record": ("live",)}
+"""What the ledger must say, one of it, of a release that has the receipt."""
+EXCLUDE = (("rejected", "live"), ("superseded", "live"), ("put-back", "live"))
+
+
+def _told(release: Chain, entries: Mapping[str, Entry], plan: Plan | None, now: datetime) -> Iterator[Problem]:
+    """Yield where ledger and receipts contradict each other.
+
+    the ledger says           | the release                | then
+    --------------------------+----------------------------+------------------------------------------
+    an event of NEEDS         | has not its receipt        | the receipt is missing
+    none of TELLS             | has the receipt, settled   | the ledger's entry is missing
+    not rejected              | has an answer that says no | the ledger's entry is missing
+    both of EXCLUDE           | any                        | one of them is wrong
+    live, approved            | another revision           | the entry is about another
+    proposed                  | another source version     | the entry is about another
+    """
+    path = f"ledger/{release.model}/{release.release_id}"
+    for event, step in NEEDS.items():
+        if event in entries and not any(name.step == step for name in (*release.receipts, *release.doubtful)):
+            where = release.path(Name(step)) if step in _ONE else release.path(f"{Name(step).stem}-*.json")
+            yield Problem(where, f"is missing, but the ledger says {event!r}")
+    for step, events in TELLS.items():
+        receipt = next(iter(release.of(step)), None)
+        if receipt and not entries.keys() & set(events) and now - _at(receipt) > SETTLED:
+            yield Problem(f"{path}-{events[0]}.json", f"is missing, since {receipt.name} is there")
+    refusal = next((one for one in release.of("approve") if one.body.get("decision") == approval.REJECT), None)
+    if refusal and "rejected" not in entries and now - _at(refusal) > SETTLED:
+        yield Problem(f"{path}-rejected.json", f"is missing, since {refusal.name} says no")
+    for one, other in EXCLUDE:
+        if one in entries and other in entries:
+            yield Problem(f"{path}-{one}.json", f"contradicts the entry {other!r} of the same release")
+    yield from _same(release, entries, plan, path)
+
+
+_ONE = frozenset({"resolve", "plan", "approve", "record"})
+
+
+def _same(release: Chain, entries: Mapping[str, Entry], plan: Plan | None, path: str) -> Iterator[Problem]:
+    resolve = release.newest("resolve")
+    proposed = entries.get("proposed")
+    if resolve and proposed and proposed.source_version != resolve.body.get("source_version"):
+        text = f"names source version {proposed.source_version}, but resolve found {resolve.body.get('source_version')}"
+        yield Problem(f"{path}-proposed.json", text)
+    for event in ("approved", "live", "rolled-back"):
+        entry = entries.get(event)
+        if plan and entry and entry.revision != str(plan.own.revision):
+            yield Problem(f"{path}-{event}.json", f"names {entry.revision}, but the plan {plan.own.revision}")
+
+
+def _ended(release: Chain, plan: Plan | None, now: datetime) -> Iterator[Problem]:
+    """Yield what should have come long ago.
+
+    started, no outcome, a day ago              | the outcome is missing
+    live at every target, no record, a day ago  | the record is missing
+    """
+    for started in release.of("started"):
+        outcome = Name("outcome", started.name.target)
+        if not release.has(outcome.stem) and now - _at(started) > ENDS:
+            yield Problem(release.path(outcome), f"is missing: {started.name} is of {started.body.get('at')}")
+    outcomes = {one.name.target: one for one in release.of("outcome") if one.body.get("result") == LIVE}
+    everywhere = plan and all(target.name in outcomes for target in plan.targets)
+    if everywhere and not release.has(Name("record").stem) and now - max(map(_at, outcomes.values())) > ENDS:
+        yield Problem(release.path(Name("record")), "is missing: the release is live at all its targets")
+
+
+def _at(receipt: Receipt) -> datetime:
+    try:
+        return datetime.fromisoformat(str(receipt.body.get("at")))
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
