@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
-from modelberth.engine import claim, damage, filesystem
+from modelberth.engine import claim, condemned, damage, filesystem, leftovers
 from modelberth.engine.journal import Journal
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def list_claim(root: Path) -> Result:
     return {
         "models": [_model(root, name) for name in claim.models(root)],
         "staging": list(_staging(root)),
+        "trash": list(_trash(root)),
         "bytes_free": system.f_bavail * system.f_frsize,
     }
 
@@ -60,9 +62,11 @@ def _snapshot(root: Path, model: str, snapshot: Snapshot) -> Row:
     try:
         found = claim.published(root, revision, snapshot)
         recorded = damage.on_record(root, revision, snapshot)
+        since = condemned.since(root, model, snapshot)
     except (Failure, OSError) as error:
         return row | {"state": "foreign", "problem": _said(error, f"read snapshot {snapshot}")}
     row |= {"at": found.ready.at, "files": len(found.manifest.files), "bytes": found.manifest.size}
+    row |= {} if since is None else {"condemned": since or None}
     return row | ({"state": "damaged", "problem": recorded} if recorded else {"state": "ready"})
 
 
@@ -80,7 +84,24 @@ def _staging(root: Path) -> Iterator[Row]:
                 "model": revision.model,
                 "digest": str(revision.digest),
                 "state": "partial",
+                "idle_seconds": int(leftovers.idle(path, time.time())),
                 **_partial(path, revision),
+            }
+
+
+def _trash(root: Path) -> Iterator[Row]:
+    """Yield what is out of sight: a prune renamed it there, and it comes back if it is used after all."""
+    for model in claim.models(root / layout.HIDDEN / "trash") if (root / layout.HIDDEN / "trash").is_dir() else ():
+        for snapshot in condemned.trashed(root, model):
+            revision = Revision(model, snapshot.digest)
+            manifest = _manifest(root / layout.trash_path(model) / str(snapshot), revision)
+            yield {
+                "model": model,
+                "snapshot": str(snapshot),
+                "revision": str(revision),
+                "state": "trash",
+                "bytes": manifest.size if manifest else 0,
+                "condemned": condemned.since(root, model, snapshot) or None,
             }
 
 

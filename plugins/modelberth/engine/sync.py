@@ -12,7 +12,7 @@ from modelberth.core import layout
 from modelberth.core.choices import to_return
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.ready import Rehash, Stats, stats_digest
-from modelberth.engine import claim, damage, filesystem, linking, proof
+from modelberth.engine import claim, condemned, damage, filesystem, linking, proof
 from modelberth.engine.bucket import find_location, read_manifest
 from modelberth.engine.fill import Filling
 from modelberth.engine.lock import Lock
@@ -125,10 +125,11 @@ def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, 
     while newest := to_return(ready, damaged):
         try:
             look = proof.look(ready[newest], lambda *_: Rehash.DIFFERING, stop)
+            condemned.refuse(root, order.revision.model, newest)
             shared = linking.sharing(root, ready[newest], look.linked)
             return ready[newest], look.stats, Moved(shares_with=shared)
         except Failure as failure:
-            if failure.code is not ExitCode.MISMATCH:
+            if failure.code not in (ExitCode.MISMATCH, ExitCode.BUSY):
                 raise
             log.warning("Snapshot %s: passed over: %s", newest, failure)
             damaged.add(newest)
@@ -153,7 +154,8 @@ def _staged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Mov
             if found := _undamaged(root, order, stop):
                 return found  # the writer that was waited for had the same to do
             order = _with_recorded(root, order)  # a verify may have found damage while the lock was waited for
-            staging = Staging(root, order.revision, manifest, order.damaged)
+            not_again = order.damaged | condemned.names(root, order.revision.model)
+            staging = Staging(root, order.revision, manifest, not_again)
             try:
                 moved = _filled(staging, Filling(store, location, staging, order, traits, stop), stop)
                 published = stop.bounded(lambda: _published(staging, root, order))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from modelberth.core.damage import Problem
 from modelberth.core.ready import Stats, stats_digest, to_rehash
-from modelberth.engine import claim, damage, pagecache, proof
+from modelberth.engine import claim, condemned, damage, pagecache, proof
 from modelberth.engine.transport import since
 
 if TYPE_CHECKING:
@@ -93,11 +93,13 @@ def check(order: Order, verified: Digest | None, stop: Stop) -> Result:
     """Look whether a snapshot is as the last verify left it; read again only what may not be.
 
     :param verified: The ``stats`` that verify reported; without it every file is read again.
-    :raises Failure: It is not there, foreign, damaged, or on record as damaged.
+    :raises Failure: It is not there, foreign, damaged, on record as damaged, or condemned on a claim that cannot be
+        written.
     """
     root, found = order.find()
     if recorded := damage.on_record(root, found.revision, found.snapshot):
         raise proof.damaged(found, [recorded], recorded=True)
+    condemned.refuse(root, found.revision.model, found.snapshot)
     look = proof.look(found, lambda now, before: to_rehash(now, before, verified), stop, order.reading)
     return _result(found) | {
         "rehashed_files": len(look.reread),

@@ -1,0 +1,258 @@
+"""What becomes of each snapshot on a claim: kept, condemned, taken off the list again, or deleted.
+
+Two phases. A snapshot that nothing uses is condemned: a mark on the claim, which moves no byte, so whoever begins to
+use it within the grace finds it where it was. When the grace has passed and still nothing uses it, it is renamed out
+of sight, use is looked up once more, and only then it is deleted; else it is renamed back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from modelberth.core.mentions import Mention
+from modelberth.core.revision import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+READY, DAMAGED, FOREIGN = "ready", "damaged", "foreign"
+
+LEAST_GRACE = 3600
+"""Seconds: as long as a check before a rollout holds, which is not passed by what is condemned."""
+
+
+class Do(StrEnum):
+    """What is done with a snapshot."""
+
+    KEEP = "keep"
+    WAIT = "wait"
+    CONDEMN = "condemn"
+    LIFT = "lift"
+    DELETE = "delete"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """One snapshot as it lies on the claim.
+
+    :param state: ``ready``, ``damaged`` (on record) or ``foreign``.
+    :param condemned: Since when it is; None if it is not, or nobody knows since when.
+    :param trashed: It is out of sight already.
+    """
+
+    model: str
+    snapshot: Snapshot
+    state: str
+    bytes: int = 0
+    condemned: datetime | None = None
+    trashed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.snapshot.digest}.{self.snapshot.copy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Somebody names a snapshot.
+
+    :param who: As a person would find it: ``Deployment serving/embedder``.
+    """
+
+    who: str
+    mention: Mention
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Somebody may use snapshots, of *model* or (None) of any, and nobody can tell which.
+
+    :param why: A whole sentence, which says what to do.
+    """
+
+    why: str
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that is known about who uses what."""
+
+    uses: tuple[Use, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+
+    def users(self, one: Lying) -> list[str]:
+        """Return who uses *one*, each once."""
+        return list(dict.fromkeys(use.who for use in self.uses if use.mention.means(one.snapshot)))
+
+    def doubts(self, one: Lying) -> list[str]:
+        """Return why it cannot be known whether somebody uses *one*."""
+        return list(dict.fromkeys(doubt.why for doubt in self.unknown if doubt.model in (None, one.model)))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is done with one snapshot, and why."""
+
+    lying: Lying
+    do: Do
+    why: str
+
+
+def decide(one: Lying, seen: Seen, grace: timedelta, now: datetime) -> Decision:
+    """Return what is to be done with one snapshot.
+
+    | it is | used | known? | condemned | then |
+    |---|---|---|---|---|
+    | foreign | any | any | any | refuse: it is not ours |
+    | in its place | yes | any | no | keep |
+    | in its place or in the trash | yes | any | yes | lift: back as if nothing had been |
+    | in its place | no | no | any | refuse: nothing of it is changed |
+    | in the trash | no | no | any | lift |
+    | in its place | no | yes | no | condemn |
+    | in its place | no | yes | within the grace | wait |
+    | in its place or in the trash | no | yes | for the grace | delete |
+    | in the trash | no | yes | within the grace, or nobody knows since when | lift |
+
+    :param grace: How long a snapshot must have been condemned.
+    """
+    if one.state == FOREIGN and not one.trashed:
+        return Decision(one, Do.REFUSE, "It is not ours: remove it by hand if it is yours.")
+    marked = one.trashed or one.condemned is not None
+    if users := seen.users(one):
+        return Decision(one, Do.LIFT if marked else Do.KEEP, f"Used by {_listed(users)}.")
+    if doubts := seen.doubts(one):
+        return Decision(one, Do.LIFT if one.trashed else Do.REFUSE, " ".join(doubts))
+    if not marked:
+        return Decision(one, Do.CONDEMN, f"Nothing uses it: it goes in {_span(grace)} if that stays so.")
+    if one.condemned and now - one.condemned >= grace:
+        return Decision(one, Do.DELETE, f"Nothing uses it; condemned since {_moment(one.condemned)}.")
+    if one.trashed:
+        return Decision(one, Do.LIFT, "It is in the trash, though its grace has not passed.")
+    assert one.condemned  # noqa: S101 - for mypy: it is marked, and not in the trash
+    return Decision(one, Do.WAIT, f"Nothing uses it: it goes after {_moment(one.condemned + grace)}.")
+
+
+def second_look(one: Lying, seen: Seen) -> Decision:
+    """Return what is to be done with what was just condemned or renamed out of sight.
+
+    | used | known? | in the trash | then |
+    |---|---|---|---|
+    | yes | any | any | lift |
+    | no | no | yes | lift |
+    | no | no | no | wait: the next run decides |
+    | no | yes | yes | delete |
+    | no | yes | no | wait |
+    """
+    if users := seen.users(one):
+        return Decision(one, Do.LIFT, f"Used by {_listed(users)}, seen at the second look.")
+    if doubts := seen.doubts(one):
+        return Decision(one, Do.LIFT if one.trashed else Do.WAIT, " ".join(doubts))
+    return Decision(one, Do.DELETE if one.trashed else Do.WAIT, "Nothing uses it, seen twice.")
+
+
+# What was live before, and what is about to be. -----------------------------------------------------------------------
+
+
+def last_live(
+    lived: Mapping[tuple[str, str], Iterable[Snapshot]], lying: Sequence[Lying], keep: Mapping[str, int]
+) -> list[Use]:
+    """Return the last snapshots that were live, as uses: a rollback may want them.
+
+    Of each service and model the last *keep* ones count, those that are gone as well. One that is damaged or gone is
+    stood in for by the newest copy of its revision that is well.
+
+    :param lived: By service and model, the newest first.
+    :param keep: How many, by model.
+    """
+    found = []
+    for (service, model), snapshots in lived.items():
+        last = list(dict.fromkeys(snapshots))[: keep.get(model, 0)]
+        for good in filter(None, (_stand_in(model, one, lying) for one in last)):
+            who = f"a rollback of service {service} ({model} keeps the last {keep[model]} that were live)"
+            found.append(Use(who, Mention(good.digest, good.copy)))
+    return found
+
+
+def _stand_in(model: str, snapshot: Snapshot, lying: Sequence[Lying]) -> Snapshot | None:
+    """Return *snapshot* if it is well, else the newest copy of its revision that is."""
+    well = {one.snapshot for one in lying if one.model == model and one.state == READY}
+    copies = (one for one in well if one.digest == snapshot.digest)
+    return snapshot if snapshot in well else max(copies, default=None)
+
+
+def is_pending(events: Mapping[str, datetime]) -> bool:
+    """Return whether a release with these ledger *events* may still be rolled out, so that it needs its snapshots.
+
+    | events | pending |
+    |---|---|
+    | none of proposed, rollback, approved | no: it is no release |
+    | one of live, rejected, superseded, put-back, rolled-back | no |
+    | failed, not approved later | no: what it staged waits out the grace |
+    | failed, then approved: it was cleared | yes |
+    | else | yes |
+    """
+    begun = events.keys() & {"proposed", "rollback", "approved"}
+    ended = events.keys() & {"live", "rejected", "superseded", "put-back", "rolled-back"}
+    failed = events.get("failed")
+    revived = failed is not None and "approved" in events and events["approved"] > failed
+    return bool(begun) and not ended and (failed is None or revived)
+
+
+# What ``modelberth list`` says of a claim. ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What lies on a claim.
+
+    :param staging: Revisions that were being fetched and whose journal has not moved for a day, with their bytes.
+    """
+
+    snapshots: tuple[Lying, ...]
+    staging: Mapping[str, int] = field(default_factory=dict)
+
+
+STAGING_IDLE = 86400
+"""Seconds for which a journal has not moved, when nobody is taken to go on with it."""
+
+
+def claimed(listing: Mapping[str, Any], damaged: Collection[tuple[str, Snapshot]] = ()) -> Claimed:
+    """Return what ``modelberth list`` said of a claim.
+
+    :param damaged: Snapshots, with their models, that are on record as damaged elsewhere than on the claim.
+    """
+    rows = [(model["model"], row, False) for model in listing["models"] for row in model["snapshots"]]
+    rows += [(row["model"], row, True) for row in listing["trash"]]
+    snapshots = tuple(_lying(model, row, trashed, damaged) for model, row, trashed in rows)
+    staging = {
+        f"{row['model']}@{row['digest']}": int(row["bytes"])
+        for row in listing["staging"]
+        if row["idle_seconds"] >= STAGING_IDLE
+    }
+    return Claimed(snapshots, staging)
+
+
+def _lying(model: str, row: Mapping[str, Any], trashed: bool, damaged: Collection[tuple[str, Snapshot]]) -> Lying:
+    snapshot = Snapshot.parse(row["snapshot"])
+    state = DAMAGED if row["state"] == READY and (model, snapshot) in damaged else row["state"]
+    since = row.get("condemned")
+    condemned = datetime.fromisoformat(since) if since else None
+    return Lying(model, snapshot, state, int(row.get("bytes", 0)), condemned, trashed)
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _span(grace: timedelta) -> str:
+    days, hours = grace.days, grace.seconds // 3600
+    return " ".join(part for part in (f"{days} d" * bool(days), f"{hours} h" * bool(hours)) if part)

@@ -1,0 +1,244 @@
+"""``modelberth prune``: what goes is named, in steps that somebody looks between; nothing else is touched.
+
+::
+
+    condemn     .modelberth/condemned/<model>/<snapshot>.json       a mark; the snapshot stays where it is
+    trash       the mark becomes .taken, then one rename to .modelberth/trash/<model>/<snapshot>
+    lift        back from wherever it is, as if nothing had been
+    delete      one more rename to a name from which nothing comes back, then the bytes
+
+Each step may be killed at any moment and run again: it looks at what is there and goes on from that.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modelberth.core import layout
+from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.revision import Revision, Snapshot
+from modelberth.core.units import human
+from modelberth.engine import claim, condemned, filesystem, leftovers, removing
+from modelberth.engine.condemned import is_there
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from modelberth.engine.report import Result
+    from modelberth.engine.stopping import Stop
+
+log = logging.getLogger(__name__)
+
+_STEPS = ("condemn", "lift", "trash", "delete", "staging")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Named:
+    """A snapshot with its model: ``<model>@sha256:<64 hex>.<n>``."""
+
+    model: str
+    snapshot: Snapshot
+
+    @classmethod
+    def parse(cls, text: str) -> Named:
+        """Return the snapshot that *text* names.
+
+        :raises ValueError: *text* is not ``<model>@sha256:<64 hex>.<n>``.
+        """
+        revision, dot, copy = text.rpartition(".")
+        if not dot or not copy.isdecimal() or copy != copy.lstrip("0"):
+            raise ValueError(f"Not a model's snapshot: {text!r}; expected '<model>@sha256:<64 hex>.<n>' with n from 1.")
+        found = Revision.parse(revision)
+        return cls(found.model, Snapshot(found.digest, int(copy)))
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.snapshot.digest}.{self.snapshot.copy}"
+
+    def place(self, root: Path) -> Path:
+        """Return where it is served from."""
+        return root / layout.snapshot_path(self.model, self.snapshot)
+
+    def trash(self, root: Path) -> Path:
+        """Return where it is out of sight."""
+        return root / layout.trash_path(self.model) / str(self.snapshot)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for; one snapshot may be in one of the lists only.
+
+    :param staging: Revisions whose staging directories go, if nobody has written there for a day.
+    """
+
+    root: Path
+    condemn: tuple[Named, ...] = ()
+    lift: tuple[Named, ...] = ()
+    trash: tuple[Named, ...] = ()
+    delete: tuple[Named, ...] = ()
+    staging: tuple[Revision, ...] = ()
+
+
+@dataclass
+class _Run:
+    """One run, and what it did."""
+
+    root: Path
+    stop: Stop
+    done: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in (*_STEPS, "absent")})
+    problems: list[Failure] = field(default_factory=list)
+    freed: int = 0
+
+    def each(self, name: str, asked: Iterable[Named], step: Callable[[Named], bool]) -> None:
+        """Do *step* with each; what cannot be done with one hides nothing that can be with another."""
+        for one in asked:
+            self.stop.check()
+            try:
+                with filesystem.told(f"{name} snapshot {one}"):
+                    self.done[name if step(one) else "absent"].append(str(one))
+            except Failure as failure:
+                if failure.code is ExitCode.INTERRUPTED:
+                    raise
+                self.problems.append(failure)
+
+    def condemn(self, one: Named) -> bool:
+        """Mark a snapshot; say whether there is one."""
+        if not is_there(one.place(self.root)):
+            return False
+        claim.published(self.root, Revision(one.model, one.snapshot.digest), one.snapshot)
+        condemned.condemn(self.root, one.model, one.snapshot)
+        return True
+
+    def lift(self, one: Named) -> bool:
+        """Bring a snapshot back; say whether it is there."""
+        place, trash = one.place(self.root), one.trash(self.root)
+        if is_there(trash):
+            _refuse_occupied(place, one)
+            removing.move(trash, place)
+            removing.set_mode(place, 0o555)
+            _make_durable(place.parent, trash.parent)
+        for mark in _marks(self.root, one):
+            mark.unlink(missing_ok=True)
+        if not is_there(place):
+            return False
+        removing.set_mode(place, 0o555)  # an earlier run may have opened it, to rename it
+        return True
+
+    def trash(self, one: Named) -> bool:
+        """Rename a condemned snapshot out of sight; say whether it is there."""
+        place, trash = one.place(self.root), one.trash(self.root)
+        if is_there(trash):
+            return True
+        if not is_there(place):
+            return False
+        claim.refuse_other_than_directory(place.parent)
+        claim.refuse_other_than_directory(place)
+        _take(self.root, one)
+        condemned.make_directories(self.root, layout.trash_path(one.model))
+        removing.set_mode(place, 0o755)  # a directory that its owner may not write cannot be moved to another
+        removing.move(place, trash)
+        _make_durable(place.parent, trash.parent)
+        return True
+
+    def delete(self, one: Named) -> bool:
+        """Remove a snapshot that is condemned, or out of sight already; say whether it was there."""
+        there = self.trash(one)
+        if there:
+            trash = one.trash(self.root)
+            claim.refuse_other_than_directory(trash)
+            doomed = trash.with_name(f"{leftovers.DOOMED}{trash.name}-{secrets.token_hex(8)}")
+            removing.move(trash, doomed)
+            _make_durable(trash.parent)
+            freed = removing.remove(doomed, str(one), self.stop)
+            self.freed += freed
+            log.info("Snapshot %s: deleted, %s are free.", one, human(freed))
+        mark, taken = _marks(self.root, one)
+        taken.unlink(missing_ok=True)
+        for record in (mark, self.root / layout.damage_path(one.model, one.snapshot)):
+            if not is_there(one.place(self.root)):
+                record.unlink(missing_ok=True)
+        return there
+
+    def remove_staging(self, revision: Revision) -> None:
+        """Remove a staging directory; one that somebody wrote in within a day is a problem."""
+        try:
+            with filesystem.told(f"remove what was staged of {revision}"):
+                self.freed += leftovers.remove_staging(self.root, revision, self.stop)
+                self.done["staging"].append(str(revision))
+        except Failure as failure:
+            if failure.code is ExitCode.INTERRUPTED:
+                raise
+            self.problems.append(failure)
+
+
+def prune(order: Order, stop: Stop) -> Result:
+    """Do what is asked for, in the order lift, condemn, trash, delete; and clear what killed runs left.
+
+    :raises Failure: All that could not be done; ``facts`` is what was.
+    """
+    _refuse_contradictions(order)
+    run = _Run(claim.existing_root(order.root), stop)
+    run.each("lift", order.lift, run.lift)
+    run.each("condemn", order.condemn, run.condemn)
+    run.each("trash", order.trash, run.trash)
+    run.each("delete", order.delete, run.delete)
+    for revision in order.staging:
+        run.remove_staging(revision)
+    with filesystem.told("clear what earlier runs left"):
+        run.freed += leftovers.clear(run.root, stop)
+    result: Result = {**run.done, "bytes_freed": run.freed}
+    if run.problems:
+        worst = min(run.problems, key=lambda failure: not failure.code.worth_retrying)
+        failure = Failure(worst.code, *(problem for one in run.problems for problem in one.problems))
+        failure.facts = result
+        raise failure
+    return result
+
+
+def _refuse_contradictions(order: Order) -> None:
+    asked = [*order.condemn, *order.lift, *order.trash, *order.delete]
+    twice = sorted({str(one) for one in asked if asked.count(one) > 1})
+    if twice:
+        raise Failure(
+            ExitCode.REFUSED,
+            *(f"Snapshot {one} is named more than once: say one thing that is to be done." for one in twice),
+        )
+
+
+def _refuse_occupied(place: Path, one: Named) -> None:
+    if is_there(place):
+        raise Failure(
+            ExitCode.FOREIGN,
+            f"Snapshot {one} cannot come back from the trash: {str(place)!r} is there by now, which no sync makes. "
+            "Remove one of the two by hand.",
+        )
+
+
+def _take(root: Path, one: Named) -> None:
+    """Rename the mark, which nobody can lift from then on.
+
+    :raises Failure: The snapshot is not condemned, or not any more.
+    """
+    mark, taken = _marks(root, one)
+    try:
+        if not is_there(taken):
+            removing.move(mark, taken)
+            filesystem.sync_directory(taken.parent)
+    except FileNotFoundError as error:
+        raise Failure(
+            ExitCode.REFUSED,
+            f"Snapshot {one} is not condemned, or somebody has begun to use it since: nothing of it was deleted. "
+            f"Condemn it first, and delete it when it was not used for a while: modelberth prune ROOT --condemn {one}",
+        ) from error
+
+
+def _marks(root: Path, one: Named) -> tuple[Path, Path]:
+    return root / layout.mark_path(one.model, one.snapshot), root / layout.taken_path(one.model, one.snapshot)
+
+
+def _make_durable(*directories: Path) -> None:
+    for directory in directories:
+        filesystem.sync_directory(directory)

@@ -1,0 +1,312 @@
+"""What becomes of a snapshot: the table row by row, and whatever the order of events, nothing used is deleted."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from modelberth.core.digest import Digest
+from modelberth.core.mentions import Mention
+from modelberth.core.prune import (
+    LEAST_GRACE,
+    Do,
+    Lying,
+    Seen,
+    Unknown,
+    Use,
+    claimed,
+    decide,
+    is_pending,
+    last_live,
+    second_look,
+)
+from modelberth.core.revision import Snapshot
+
+NOW = datetime(2026, 1, 20, tzinfo=UTC)
+GRACE = timedelta(days=7)
+LONG_AGO, JUST_NOW, LATER = NOW - timedelta(days=8), NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+
+
+def snapshot(letter="a", copy=1):
+    return Snapshot(Digest(letter * 64), copy)
+
+
+ONE = Lying("m", snapshot(), "ready", 100)
+USED = Seen(uses=(Use("Deployment serving/embedder", Mention(Digest("a" * 64), 1)),))
+UNUSED = Seen(uses=(Use("Deployment serving/embedder", Mention(Digest("b" * 64))),))
+DOUBT = Seen(unknown=(Unknown("Connection 'c' may not list cronjobs."),))
+OTHER_MODEL = Seen(unknown=(Unknown("Container 'x' uses 'n' on the claim.", "n"),))
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "condemned", "trashed", "expected"),
+    [
+        ("ready", USED, None, False, Do.KEEP),
+        ("ready", USED, LONG_AGO, False, Do.LIFT),
+        ("ready", USED, LONG_AGO, True, Do.LIFT),
+        ("ready", USED, None, True, Do.LIFT),
+        ("ready", UNUSED, None, False, Do.CONDEMN),
+        ("ready", UNUSED, JUST_NOW, False, Do.WAIT),
+        ("ready", UNUSED, NOW - GRACE, False, Do.DELETE),
+        ("ready", UNUSED, NOW - GRACE + timedelta(seconds=1), False, Do.WAIT),
+        ("ready", UNUSED, LONG_AGO, False, Do.DELETE),
+        ("ready", UNUSED, LATER, False, Do.WAIT),
+        ("ready", UNUSED, LONG_AGO, True, Do.DELETE),
+        ("ready", UNUSED, JUST_NOW, True, Do.LIFT),
+        ("ready", UNUSED, None, True, Do.LIFT),
+        ("ready", DOUBT, None, False, Do.REFUSE),
+        ("ready", DOUBT, LONG_AGO, False, Do.REFUSE),
+        ("ready", DOUBT, LONG_AGO, True, Do.LIFT),
+        ("ready", OTHER_MODEL, LONG_AGO, False, Do.DELETE),
+        ("damaged", UNUSED, None, False, Do.CONDEMN),
+        ("damaged", UNUSED, LONG_AGO, False, Do.DELETE),
+        ("damaged", USED, None, False, Do.KEEP),
+        ("foreign", UNUSED, None, False, Do.REFUSE),
+        ("foreign", USED, LONG_AGO, False, Do.REFUSE),
+        ("trash", UNUSED, LONG_AGO, True, Do.DELETE),
+        ("trash", USED, LONG_AGO, True, Do.LIFT),
+    ],
+)
+def test_a_snapshot_is(state, seen, condemned, trashed, expected):
+    one = replace(ONE, state=state, condemned=condemned, trashed=trashed)
+    assert decide(one, seen, GRACE, NOW).do is expected
+
+
+@pytest.mark.parametrize("condemned", [None, LONG_AGO])
+def test_use_is_stronger_than_doubt_and_both_are_said(condemned):
+    one = replace(ONE, condemned=condemned)
+    both = Seen(USED.uses, DOUBT.unknown)
+    assert decide(one, both, GRACE, NOW).do in (Do.KEEP, Do.LIFT)
+    assert "Deployment serving/embedder" in decide(one, both, GRACE, NOW).why
+    assert decide(one, DOUBT, GRACE, NOW).why == "Connection 'c' may not list cronjobs."
+
+
+def test_many_users_are_counted_not_listed():
+    uses = tuple(Use(f"Pod serving/{number}", Mention(Digest("a" * 64), 1)) for number in range(9))
+    assert "and 6 more" in decide(ONE, Seen(uses=uses), GRACE, NOW).why
+
+
+@pytest.mark.parametrize(
+    ("seen", "trashed", "expected"),
+    [
+        (USED, False, Do.LIFT),
+        (USED, True, Do.LIFT),
+        (DOUBT, True, Do.LIFT),
+        (DOUBT, False, Do.WAIT),
+        (UNUSED, True, Do.DELETE),
+        (UNUSED, False, Do.WAIT),
+    ],
+)
+def test_at_the_second_look_it_is(seen, trashed, expected):
+    assert second_look(replace(ONE, condemned=LONG_AGO, trashed=trashed), seen).do is expected
+
+
+# What was live, and what is about to be -------------------------------------------------------------------------------
+
+
+def kept(lived, lying, keep=2):
+    return {(one.mention.digest.hex[0], one.mention.copy) for one in last_live(lived, lying, {"m": keep})}
+
+
+def ready(letter, copy=1, state="ready"):
+    return Lying("m", snapshot(letter, copy), state)
+
+
+@pytest.mark.parametrize(
+    ("letters", "lying", "expected"),
+    [
+        ("abc", [ready("a"), ready("b"), ready("c")], {("a", 1), ("b", 1)}),
+        ("aab", [ready("a"), ready("b"), ready("c")], {("a", 1), ("b", 1)}),
+        ("aba", [ready("a"), ready("b")], {("a", 1), ("b", 1)}),
+        ("a", [ready("a"), ready("b")], {("a", 1)}),
+        ("", [ready("a")], set()),
+        ("ab", [ready("a", state="damaged"), ready("b")], {("b", 1)}),
+        ("ab", [ready("a", state="damaged"), ready("a", 2), ready("b")], {("a", 2), ("b", 1)}),
+        ("ab", [ready("a", 2), ready("a", 3), ready("b")], {("a", 3), ("b", 1)}),
+        ("abc", [ready("c")], set()),
+    ],
+)
+def test_the_last_that_were_live_are_kept(letters, lying, expected):
+    assert kept({("embedder", "m"): [snapshot(letter) for letter in letters]}, lying) == expected
+
+
+def test_each_service_keeps_its_own_last_ones_and_a_model_without_a_file_none():
+    lived = {("a", "m"): [snapshot("a")], ("b", "m"): [snapshot("b")], ("a", "gone"): [snapshot("c")]}
+    assert kept(lived, [ready("a"), ready("b"), ready("c")], keep=1) == {("a", 1), ("b", 1)}
+
+
+def at(day):
+    return datetime(2026, 1, day, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("events", "pending"),
+    [
+        ({}, False),
+        ({"observed": at(1)}, False),
+        ({"proposed": at(1)}, True),
+        ({"rollback": at(1)}, True),
+        ({"proposed": at(1), "approved": at(2)}, True),
+        ({"proposed": at(1), "approved": at(2), "live": at(3)}, False),
+        ({"proposed": at(1), "rejected": at(2)}, False),
+        ({"proposed": at(1), "superseded": at(2)}, False),
+        ({"proposed": at(1), "approved": at(2), "put-back": at(3)}, False),
+        ({"rollback": at(1), "live": at(2)}, False),
+        ({"proposed": at(1), "failed": at(2)}, False),
+        ({"proposed": at(1), "failed": at(2), "approved": at(3)}, True),
+        ({"proposed": at(1), "approved": at(2), "failed": at(3)}, False),
+        ({"proposed": at(1), "failed": at(2), "approved": at(3), "live": at(4)}, False),
+    ],
+)
+def test_a_release_is_pending(events, pending):
+    assert is_pending(events) is pending
+
+
+# What a claim is said to hold -----------------------------------------------------------------------------------------
+
+LISTING = {
+    "models": [
+        {
+            "model": "m",
+            "snapshots": [
+                {"snapshot": f"{'a' * 64}.1", "state": "ready", "bytes": 5, "condemned": "2026-01-12T00:00:00Z"},
+                {"snapshot": f"{'b' * 64}.1", "state": "ready", "bytes": 6},
+                {"snapshot": f"{'c' * 64}.1", "state": "foreign"},
+                {"snapshot": f"{'d' * 64}.1", "state": "ready", "bytes": 7, "condemned": None},
+            ],
+        }
+    ],
+    "trash": [{"model": "m", "snapshot": f"{'e' * 64}.2", "state": "trash", "bytes": 8, "condemned": None}],
+    "staging": [
+        {"model": "m", "digest": f"sha256:{'f' * 64}", "bytes": 9, "idle_seconds": 86400},
+        {"model": "m", "digest": f"sha256:{'0' * 64}", "bytes": 9, "idle_seconds": 86399},
+    ],
+}
+
+
+def test_a_listing_is_read_as_what_lies_there():
+    found = claimed(LISTING, damaged={("m", snapshot("b")), ("other", snapshot("a"))})
+    assert [(one.snapshot.digest.hex[0], one.state, one.trashed) for one in found.snapshots] == [
+        *(("a", "ready", False), ("b", "damaged", False), ("c", "foreign", False), ("d", "ready", False)),
+        ("e", "trash", True),
+    ]
+    assert [one.condemned for one in found.snapshots] == [datetime(2026, 1, 12, tzinfo=UTC), None, None, None, None]
+    assert [one.bytes for one in found.snapshots] == [5, 6, 0, 7, 8]
+    assert dict(found.staging) == {f"m@sha256:{'f' * 64}": 9}
+
+
+# Whatever happens in whatever order -----------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """A claim and who uses it, as they are; a prune sees them only when it looks."""
+
+    now: datetime = NOW
+    placed: set = field(default_factory=set)
+    trashed: set = field(default_factory=set)
+    marks: dict = field(default_factory=dict)
+    used: set = field(default_factory=set)
+    blind: bool = False
+
+    def lying(self):
+        there = [(one, False) for one in self.placed] + [(one, True) for one in self.trashed]
+        return [Lying("m", one, "ready", 1, self.marks.get(one), trashed) for one, trashed in there]
+
+    def seen(self):
+        uses = tuple(Use("Deployment serving/d", Mention(one.digest, one.copy)) for one in self.used)
+        return Seen(uses, (Unknown("No right to look."),) if self.blind else ())
+
+
+LETTERS = st.sampled_from("abc")
+
+
+class Prunes(RuleBasedStateMachine):
+    """Prunes of several Airflows, each of which may be late or die between any two of its steps."""
+
+    grace = timedelta(seconds=LEAST_GRACE)
+
+    @initialize()
+    def begin(self):
+        self.world = World(placed={snapshot(letter) for letter in "abc"})
+        self.looked, self.looked_again = [], []
+        self.deleted_in_use = []
+
+    @rule(hours=st.integers(0, 3))
+    def time_passes(self, hours):
+        self.world.now += timedelta(hours=hours)
+
+    @rule(letter=LETTERS)
+    def a_release_syncs_checks_and_rolls_out(self, letter):
+        """It takes what is in its place, lifts the mark, and its workload names it from then on."""
+        one = snapshot(letter)
+        if one in self.world.placed:
+            self.world.marks.pop(one, None)
+            self.world.used.add(one)
+
+    @rule(letter=LETTERS)
+    def a_person_points_a_workload_at_what_is_there(self, letter):
+        if snapshot(letter) in self.world.placed:
+            self.world.used.add(snapshot(letter))
+
+    @rule(letter=LETTERS)
+    def a_workload_goes(self, letter):
+        self.world.used.discard(snapshot(letter))
+
+    @rule(blind=st.booleans())
+    def rights_change(self, blind):
+        self.world.blind = blind
+
+    @rule()
+    def a_prune_looks(self):
+        seen = self.world.seen()
+        self.looked.append([decide(one, seen, self.grace, self.world.now) for one in self.world.lying()])
+
+    @rule(which=st.integers(0, 9))
+    def a_prune_moves_what_it_decided_some_time_ago(self, which):
+        if which >= len(self.looked):
+            return
+        moved = []
+        for decision in self.looked.pop(which):
+            one, do = decision.lying.snapshot, decision.do
+            if do is Do.CONDEMN and one in self.world.placed:
+                self.world.marks.setdefault(one, self.world.now)
+            elif do is Do.LIFT:
+                self._lift(one)
+            elif do is Do.DELETE and one in self.world.placed and one in self.world.marks:
+                self.world.placed.discard(one)
+                self.world.trashed.add(one)
+            moved.append(one)
+        seen, lying = self.world.seen(), {one.snapshot: one for one in self.world.lying()}
+        self.looked_again.append([second_look(lying[one], seen) for one in moved if one in lying])
+
+    @rule(which=st.integers(0, 9))
+    def a_prune_deletes_what_it_saw_unused_again(self, which):
+        if which >= len(self.looked_again):
+            return
+        for decision in self.looked_again.pop(which):
+            one = decision.lying.snapshot
+            if decision.do is Do.LIFT:
+                self._lift(one)
+            elif decision.do is Do.DELETE and one in self.world.trashed:
+                self.world.trashed.discard(one)
+                self.world.marks.pop(one, None)
+                if one in self.world.used:
+                    self.deleted_in_use.append(one)
+
+    def _lift(self, one):
+        if one in self.world.trashed:
+            self.world.trashed.discard(one)
+            self.world.placed.add(one)
+        self.world.marks.pop(one, None)
+
+    @invariant()
+    def nothing_used_is_deleted(self):
+        assert self.deleted_in_use == []
+
+
+Prunes.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+test_whatever_the_order_of_events_nothing_used_is_deleted = Prunes.TestCase
