@@ -189,6 +189,20 @@ def test_a_damaged_snapshot_goes_with_its_record(held):
     assert list((held.root / ".modelberth/damaged/minilm").iterdir()) == []
 
 
+@pytest.mark.parametrize("step", ["trash", "delete"])
+def test_what_was_decided_before_it_was_used_and_condemned_again_is_not_done(held, step):
+    held.prune(condemn=[held.name()])
+    since = held.row()["condemned"]
+    for moved in (False, True):
+        if moved:
+            held.prune(trash=[held.name()])
+        ran = held.prune(**{step: [f"{held.name()}=2026-01-02T03:04:05Z"]})
+        assert ran.code == 21
+        assert "not condemned since 2026-01-02T03:04:05Z" in ran.problem
+        assert held.trash().exists() is moved
+    assert held.prune(delete=[f"{held.name()}={since}"]).result["delete"] == [held.name()]
+
+
 def test_one_that_cannot_go_does_not_keep_the_others(held):
     held.prune(condemn=[held.name(1)])
     ran = held.prune(delete=[held.name(0), held.name(1)])

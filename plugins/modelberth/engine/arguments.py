@@ -106,15 +106,16 @@ def _list(command: argparse.ArgumentParser) -> None:
 def _prune(command: argparse.ArgumentParser) -> None:
     command.add_argument("root", metavar="ROOT", type=Path, help="where the claim is mounted")
     for step, what in _PRUNE_STEPS.items():
-        named = "NAME@DIGEST" if step == "staging" else "NAME@DIGEST.N"
+        named = {"staging": "NAME@DIGEST", "trash": _SINCE, "delete": _SINCE}.get(step, "NAME@DIGEST.N")
         command.add_argument(f"--{step}", metavar=named, nargs="+", action="extend", default=[], help=what)
 
 
+_SINCE = "NAME@DIGEST.N[=TIME]"
 _PRUNE_STEPS = {
     "condemn": "mark snapshots as on their way out; they serve on",
     "lift": "take the mark off, and bring back what is in the trash",
-    "trash": "rename condemned snapshots out of sight",
-    "delete": "delete snapshots that are condemned or in the trash",
+    "trash": "rename snapshots out of sight that are condemned (since TIME)",
+    "delete": "delete snapshots that are condemned (since TIME) or in the trash",
     "staging": "delete what was staged of revisions, if nobody has written there for a day",
 }
 

@@ -38,22 +38,28 @@ _STEPS = ("condemn", "lift", "trash", "delete", "staging")
 
 @dataclass(frozen=True, order=True, slots=True)
 class Named:
-    """A snapshot with its model: ``<model>@sha256:<64 hex>.<n>``."""
+    """A snapshot with its model: ``<model>@sha256:<64 hex>.<n>``, and ``=<time>`` after it.
+
+    :param since: What is to be done holds only if the snapshot is condemned since exactly then; empty: always. So what
+        was decided about it, and is done late, is not done after it was used and condemned once more.
+    """
 
     model: str
     snapshot: Snapshot
+    since: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Named:
         """Return the snapshot that *text* names.
 
-        :raises ValueError: *text* is not ``<model>@sha256:<64 hex>.<n>``.
+        :raises ValueError: *text* is not ``<model>@sha256:<64 hex>.<n>``, or that with ``=<time>``.
         """
-        revision, dot, copy = text.rpartition(".")
+        name, _, since = text.partition("=")
+        revision, dot, copy = name.rpartition(".")
         if not dot or not copy.isdecimal() or copy != copy.lstrip("0"):
             raise ValueError(f"Not a model's snapshot: {text!r}; expected '<model>@sha256:<64 hex>.<n>' with n from 1.")
         found = Revision.parse(revision)
-        return cls(found.model, Snapshot(found.digest, int(copy)))
+        return cls(found.model, Snapshot(found.digest, int(copy)), since)
 
     def __str__(self) -> str:
         return f"{self.model}@{self.snapshot.digest}.{self.snapshot.copy}"
@@ -130,10 +136,12 @@ class _Run:
     def trash(self, one: Named) -> bool:
         """Rename a condemned snapshot out of sight; say whether it is there."""
         place, trash = one.place(self.root), one.trash(self.root)
+        if not is_there(trash) and not is_there(place):
+            return False
+        if one.since and condemned.since(self.root, one.model, one.snapshot) != one.since:
+            raise _not_condemned(one)
         if is_there(trash):
             return True
-        if not is_there(place):
-            return False
         claim.refuse_other_than_directory(place.parent)
         claim.refuse_other_than_directory(place)
         _take(self.root, one)
@@ -228,11 +236,16 @@ def _take(root: Path, one: Named) -> None:
             removing.move(mark, taken)
             filesystem.sync_directory(taken.parent)
     except FileNotFoundError as error:
-        raise Failure(
-            ExitCode.REFUSED,
-            f"Snapshot {one} is not condemned, or somebody has begun to use it since: nothing of it was deleted. "
-            f"Condemn it first, and delete it when it was not used for a while: modelberth prune ROOT --condemn {one}",
-        ) from error
+        raise _not_condemned(one) from error
+
+
+def _not_condemned(one: Named) -> Failure:
+    since = f" since {one.since}" if one.since else ""
+    return Failure(
+        ExitCode.REFUSED,
+        f"Snapshot {one} is not condemned{since}, or somebody began to use it: nothing of it was deleted. "
+        f"Condemn it first, and delete it when it was not used for a while: modelberth prune ROOT --condemn {one}",
+    )
 
 
 def _marks(root: Path, one: Named) -> tuple[Path, Path]:

@@ -271,12 +271,12 @@ class Prunes(RuleBasedStateMachine):
             return
         moved = []
         for decision in self.looked.pop(which):
-            one, do = decision.lying.snapshot, decision.do
+            one, do, since = decision.lying.snapshot, decision.do, decision.lying.condemned
             if do is Do.CONDEMN and one in self.world.placed:
                 self.world.marks.setdefault(one, self.world.now)
             elif do is Do.LIFT:
                 self._lift(one)
-            elif do is Do.DELETE and one in self.world.placed and one in self.world.marks:
+            elif do is Do.DELETE and one in self.world.placed and self.world.marks.get(one) == since:
                 self.world.placed.discard(one)
                 self.world.trashed.add(one)
             moved.append(one)
@@ -291,11 +291,14 @@ class Prunes(RuleBasedStateMachine):
             one = decision.lying.snapshot
             if decision.do is Do.LIFT:
                 self._lift(one)
-            elif decision.do is Do.DELETE and one in self.world.trashed:
+            elif decision.do is Do.DELETE and one in self.world.trashed and self._is_still(decision):
                 self.world.trashed.discard(one)
                 self.world.marks.pop(one, None)
                 if one in self.world.used:
                     self.deleted_in_use.append(one)
+
+    def _is_still(self, decision):
+        return self.world.marks.get(decision.lying.snapshot) == decision.lying.condemned
 
     def _lift(self, one):
         if one in self.world.trashed:
