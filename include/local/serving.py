@@ -165,8 +165,8 @@ def wait_for_claim(settings: Settings, namespace: str, within: float = 30) -> No
 
 
 def connect_airflow(settings: Settings) -> None:
-    """Create Airflow's service account and write the kubeconfig with which, and not as admin, its Dags work."""
-    apply(settings, manifest(settings, "airflow.yaml"))
+    """Create Airflow's service account, bounded, and write the kubeconfig with which, and not as admin, Dags work."""
+    apply(settings, [*manifest(settings, "airflow.yaml"), *manifest(settings, "admission.yaml")])
     deadline = time.monotonic() + 20
     while not (token := secret_data(settings).get("token")):
         if time.monotonic() > deadline:
