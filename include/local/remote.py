@@ -105,7 +105,7 @@ def what_will_be(given: Mapping[str, str]) -> list[str]:
     return [
         f"In cluster {given['CLUSTER']!r} this creates, or updates where it is there:",
         f"  namespace {serving.SYSTEM}: service account airflow, Secret airflow-token",
-        "  ValidatingAdmissionPolicies and their bindings modelberth-*: what that account may do, and no other is judged",
+        "  ValidatingAdmissionPolicies and their bindings modelberth-*: what that account alone may do",
         "  each serving namespace: service account modelsync, Role and RoleBinding modelberth-airflow,",
         "    ConfigMap modelberth-rights,",
         f"    PersistentVolumeClaim {serving.CLAIM} of StorageClass {given['STORAGE_CLASS']},",
