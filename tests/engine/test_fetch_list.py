@@ -1,5 +1,6 @@
 """A fetch list becomes a revision: from web servers, S3 and GCS, never over the disk."""
 
+import dataclasses
 import hashlib
 import http.server
 import json
@@ -217,6 +218,19 @@ def test_a_model_in_s3_is_read_from_there(s3, upload, modelberth, claim, same, t
     s3.delete(f"{under}/run.sh")
     del entry(document, "config.json")["etag"]
     assert upload(document, s3, "u1").result["outcome"] == "not-found"
+
+
+def test_objects_are_read_from_a_bucket_that_may_not_be_listed(s3, upload):
+    for bucket in ("lists-nothing", "takes-uploads"):
+        s3.client.create_bucket(Bucket=bucket)
+    for path, data in CONTENT.items():
+        s3.client.put_object(Bucket="lists-nothing", Key=f"source/{path}", Body=data)
+    keys = {"AWS_ACCESS_KEY_ID": "unlisting", "AWS_SECRET_ACCESS_KEY": "unlisting-secret"}
+    to = dataclasses.replace(s3, url=f"s3://takes-uploads/{uuid.uuid4().hex}")
+    assert upload(listed("s3://lists-nothing/source"), to, **keys).code == 0
+    to.url = "s3://lists-nothing/to"
+    ran = upload(listed("s3://lists-nothing/source"), to, **keys)
+    assert ran.result["outcome"] == "denied"
 
 
 @pytest.mark.parametrize("bucket", ["gcs"], indirect=True)

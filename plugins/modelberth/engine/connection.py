@@ -36,6 +36,10 @@ class Stalled(Broken):
     """Less than the least progress."""
 
 
+class Ended(Broken):
+    """The server ended the connection."""
+
+
 class Watch:
     """Sees to it that a connection makes progress, and that SIGTERM is noticed while it waits."""
 
@@ -151,6 +155,19 @@ class Connection:
             filled += self._received(self._some, buffer[filled:], watch)
         return bytes(buffer[:end]).decode("latin-1").split("\r\n"), buffer[end + 4 : filled]
 
+    def rest(self, watch: Watch, most: int) -> bytes:
+        """Return what comes until the server ends the connection, of more than *most* bytes the first few more.
+
+        :raises Broken: The connection ended in another way.
+        """
+        found, view = b"", memoryview(bytearray(_LONGEST_HEADER))
+        while len(found) < most:
+            try:
+                found += view[: self._received(self._some, view, watch)]
+            except Ended:
+                break
+        return found
+
     def close(self) -> None:
         """Close it."""
         self._socket.close()
@@ -162,7 +179,7 @@ class Connection:
 
 def _more_than_none(count: int) -> int:
     if not count:
-        raise Broken("the server closed the connection too early")
+        raise Ended("the server closed the connection too early")
     return count
 
 

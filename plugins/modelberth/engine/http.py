@@ -92,10 +92,18 @@ class Body:
         self._fill_piece(view)
         return bytes(view)
 
+    @property
+    def to_the_end(self) -> bool:
+        """Whether the body ends with its connection (RFC 9112, 6.3), as of small web servers that redirect."""
+        return not {"transfer-encoding", "content-length"} & self.headers.keys()
+
     def small(self, most: int) -> bytes:
         """Return the whole body, or its first bytes, more than *most*, when it is longer."""
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
             return self._unchunked(most)
+        if self.to_the_end:
+            early, self._early = bytes(self._early), self._early[:0]
+            return (early + self._connection.rest(self._watch, most + 1 - len(early)))[: most + 1]
         length = self.headers.get("content-length", "")
         if not length.isdecimal():
             raise Broken("the answer announces no length")
@@ -158,7 +166,7 @@ class Http:
                 data = body.small(most)
             except ValueError as error:
                 raise Broken("the answer's pieces have no size") from error
-            return (status, body.headers, data), len(data) <= most
+            return (status, body.headers, data), len(data) <= most and not body.to_the_end
 
         return self._answer(get, "", taken)
 

@@ -207,6 +207,33 @@ def test_a_server_without_ranges_serves_whole_objects(stop):
         assert bring(get, stop) == DATA
 
 
+def unmeasured(number, body=b"", more=""):
+    header = f"HTTP/1.0 {number} X\r\n{more}\r\n".encode()
+    return lambda _: iter([header, body[:7], body[7:]])
+
+
+UNMEASURED = {
+    "a redirect": (unmeasured(302, more="Location: /there\r\n"), (302, b"")),
+    "a 404 with a page": (unmeasured(404, b"<h1>Nothing here</h1>"), (404, b"<h1>Nothing here</h1>")),
+    "more than is asked for": (unmeasured(200, b"x" * 70_000), (200, b"x" * 101)),
+    "a body that comes with the header": (
+        lambda _: iter([b"HTTP/1.1 404 X\r\nConnection: close\r\n\r\ngone"]), (404, b"gone")),
+    "after a 503": (unmeasured(200, b"there"), (200, b"there"), unmeasured(503, b"busy")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "before"), [(*row, None)[:3] for row in UNMEASURED.values()], ids=UNMEASURED
+)
+def test_an_answer_without_a_length_ends_with_its_connection(stop, answer, expected, before):
+    with server(*filter(None, (before, answer))) as (get, _):
+        moved = Transport(stop)
+        status, _, body = moved.small(lambda: get, 100)
+        again = moved.small(lambda: Get(get.url, get.what, {"Range": "bytes=0-3"}), 100)
+    assert (status, body) == expected
+    assert again[2] == DATA[:4], "the connection was not kept"
+
+
 def test_an_answer_that_stalls_is_given_up(stop, monkeypatch):
     monkeypatch.setattr(connection, "LEAST_PER", 1.5)
     monkeypatch.setattr(transport, "TRIES", 1)
