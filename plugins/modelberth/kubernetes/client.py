@@ -33,6 +33,10 @@ class ClusterRefusedError(Exception):
     """The API server said no. Trying again does not help."""
 
 
+class ForbiddenError(ClusterRefusedError):
+    """The connection has not the right."""
+
+
 class ObjectMissingError(ClusterRefusedError):
     """There is no such object."""
 
@@ -52,6 +56,10 @@ class Cluster:
         """Return the object or list at *path*."""
         document: Document = json.loads(self._request("GET", path))
         return document
+
+    def text(self, path: str) -> str:
+        """Return what is at *path* and is no JSON: a pod's log."""
+        return self._request("GET", path).decode(errors="replace")
 
     def patch(self, path: str, operations: Sequence[Document]) -> Document:
         """Apply the JSON patch *operations* to the object at *path* and return it as it is then.
@@ -143,6 +151,7 @@ def _refusal(error: Any, method: str, path: str, connection: str) -> Exception:
 
     status             | is
     -------------------+------------------------
+    403                | ForbiddenError
     404                | ObjectMissingError
     409, 422           | ObjectChangedError
     429, 500 and above | ClusterUnreachableError
@@ -151,6 +160,8 @@ def _refusal(error: Any, method: str, path: str, connection: str) -> Exception:
     said = f"{method} {path} with connection {connection!r}: {error.status} {error.reason}. {_message(error.body)}"
     if error.status == 404:
         return ObjectMissingError(f"Not found: {said}")
+    if error.status == 403:
+        return ForbiddenError(f"Refused: {said}")
     if error.status in (409, 422):
         return ObjectChangedError(f"Not applied: {said}")
     if error.status == 429 or error.status >= 500:
