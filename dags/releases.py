@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, TaskGroup, chain
 
 from modelberth.catalog import RemoteSource, load
+from modelberth.core.gate import answers
+from modelberth.operators.assets import LIVE, asset_of
 from modelberth.operators.check import CheckModelOperator
 from modelberth.operators.fetch import FetchModelOperator
 from modelberth.operators.plan import PlanModelOperator
@@ -49,8 +51,9 @@ moved on, start a new release.
 *When it fails*, clear it: what has arrived is kept. After a damaged snapshot, start a new release: it stages a fresh
 copy.
 
-**gate**: `plan` freezes what will be done; `approve` waits for a person, who sees the plan and its proofs.
-*When it fails*, the error names what stands in the way. A rejection ends the release and changes nothing.
+**gate**: `plan` freezes what will be done; `approve` waits for a person, who sees the plan and its proofs; where it
+takes several people, `approve_2` and so on wait for the next. *When it fails*, the error names what stands in the way.
+A rejection, no answer in time and a newer proposal end the release and change nothing.
 
 **serving**: `check` proves the snapshot again; `rollout` points the workload at it, waits until its pods confirm, and
 puts back if they do not. *When it fails*, the former revision serves, or the error says what does: read it and start
@@ -82,10 +85,10 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target], 
             for service in services:
                 stage(model, service.name)
         with TaskGroup("gate") as gate:
-            PlanModelOperator(task_id="plan", model=model) >> ModelApprovalSensor(task_id="approve", model=model)
+            chain(PlanModelOperator(task_id="plan", model=model), *approvals(model, services))
         with TaskGroup("serving") as serving:
             chain(*(serve(model, target.name) for target in targets))
-        record = RecordModelOperator(task_id="record", model=model)
+        record = RecordModelOperator(task_id="record", model=model, outlets=[asset_of(model), LIVE])
         # A teardown, since Airflow skips all other pending tasks of a run that a person marks failed or successful.
         settle = SettleModelOperator(task_id="settle", model=model).as_teardown(on_failure_fail_dagrun=True)
         # An empty group would cut the chain: what follows it would not wait.
@@ -98,6 +101,13 @@ def stage(model: str, service: str) -> None:
     with TaskGroup(service):
         sync = SyncModelOperator(task_id="sync", model=model, target=service)
         sync >> VerifyModelOperator(task_id="verify", model=model, target=service)
+
+
+def approvals(model: str, services: Sequence[Service]) -> list[ModelApprovalSensor]:
+    """Return a gate for each answer that a plan may ask for, as things are: the plan itself says how many it needs."""
+    most = max((answers(one.approvals, one.four_eyes, None) for one in services), default=1)
+    first = ModelApprovalSensor(task_id="approve", model=model)
+    return [first, *(ModelApprovalSensor(task_id=f"approve_{n}", model=model, number=n) for n in range(2, most + 1))]
 
 
 def serve(model: str, target: str) -> TaskGroup:

@@ -57,7 +57,7 @@ def upstream(dag):
 
 
 def test_every_dag_parses(dags):
-    assert set(dags()) == {"release_minilm", "refresh_models"}
+    assert set(dags()) >= {"release_minilm", "refresh_models", "rollback_model"}
 
 
 def test_a_release_is_one_chain_of_fixed_steps(dags):
@@ -181,13 +181,48 @@ def test_refresh_compares_triggers_and_reports(dags):
     assert propose.partial_kwargs["skip_when_already_exists"] is True
 
 
+def test_a_rollback_is_one_chain_with_a_verify_beside_it(dags):
+    rollback = dags()["rollback_model"]
+    assert upstream(rollback) == {
+        "list": set(),
+        "plan": {"list"},
+        "verify": {"plan"},
+        "approve": {"plan"},
+        "serving.check": {"approve", "plan"},  # the plan says for which targets
+        "serving.rollout": {"serving.check", "plan"},
+        "record": {"serving.rollout"},
+        "settle": {"record"},
+    }
+    assert rollback.schedule is None
+    assert rollback.is_paused_upon_creation is False
+    rules = {task.task_id: task.trigger_rule for task in rollback.tasks}
+    assert rules.pop("settle") == TriggerRule.ALL_DONE_SETUP_SUCCESS
+    assert set(rules.values()) == {TriggerRule.ALL_SUCCESS}
+
+
+def test_a_rollback_offers_the_catalogs_models_and_services_and_nothing_else(dags, catalog):
+    params = dags()["rollback_model"].params
+    assert params.get_param("model").schema["enum"] == ["minilm"]
+    assert params.get_param("service").schema["enum"] == ["embedder"]
+    for folder in ("models", "services"):
+        shutil.rmtree(catalog / folder)
+    assert "enum" not in dags()["rollback_model"].params.get_param("model").schema
+
+
+def test_what_goes_live_has_an_event_of_its_models_asset(dags):
+    found = dags()
+    release = found["release_minilm"].get_task("record").outlets
+    assert [getattr(one, "uri", one.name) for one in release] == ["modelberth://minilm/", "modelberth-live"]
+    assert [one.name for one in found["rollback_model"].get_task("record").outlets] == ["modelberth-live"]
+
+
 def test_two_hundred_models_parse_within_their_bound(dags, catalog):
-    dags()  # what is imported is not what is measured
+    others = len(dags())  # what is imported is not what is measured
     model = (catalog / "models/minilm.yaml").read_text()
     for number in range(200):
         (catalog / f"models/model-{number}.yaml").write_text(model)
     began = time.monotonic()
-    assert len(dags()) == 202
+    assert len(dags()) == others + 200
     assert time.monotonic() - began < 4
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, model_val
 
 from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, ObjectName, Part, text
 from modelberth.catalog.sources import AnySource
+from modelberth.core.prune import LEAST_GRACE
 
 Variable = Annotated[
     str, AfterValidator(text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH"))
@@ -47,6 +48,17 @@ class Refresh(Part):
     paused: bool = False
 
 
+class Retention(Part):
+    """What a prune keeps of the model besides all that is used.
+
+    *keep_live* is how many of the last snapshots that were live at a service, *grace* how long (seconds) a snapshot
+    that nothing uses stays condemned before it is deleted: at least an hour, for which a check before a rollout holds.
+    """
+
+    keep_live: Annotated[int, Field(ge=1)] = 3
+    grace: Annotated[int, Field(ge=LEAST_GRACE)] = 7 * 86400
+
+
 class Model(Part):
     """What is served: where its bytes come from, where they are kept, what it may be."""
 
@@ -56,6 +68,7 @@ class Model(Part):
     receipts: Store
     size_limit: Annotated[ByteSize, Field(gt=0)] | None = None
     refresh: Refresh = Refresh()
+    retention: Retention = Retention()
 
     @model_validator(mode="after")
     def _receipts_apart(self) -> Self:

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from modelberth.core import approval, plan
 from modelberth.core.revision import Snapshot
 from modelberth.operators.pod import CLAIM, ModelPodOperator
+from modelberth.receipts import release_evidence
 from modelberth.receipts.answers import approvals
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class CheckModelOperator(ModelPodOperator):
                 f"The approval of release {self.release_id} does not hold: {'; '.join(problems)}."
             )
         target = planned.target(self.target)
-        verified = self.evidence.read("verify", target=target.service)
+        verified = release_evidence(self.config, planned.own.release_id).read("verify", target=target.service)
         snapshot = str(target.snapshot_of(self.model))
         if verified["snapshot"] != snapshot:
             raise AirflowFailException(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from modelberth.catalog import Catalog, Model, Service
+    from modelberth.core.digest import Digest
     from modelberth.receipts import Evidence
     from modelberth.receipts.damage import DamageRecord
 
@@ -31,6 +33,10 @@ CLAIM = "/claim"
 """Where our pods see the claim; serving pods see it where they like."""
 
 USER = 10001
+
+STAYS, LOOK = 15.0, 0.2
+"""Seconds for which a task stays with its pod before it is deferred, and between two looks. A small model's pod ends
+within three, and a deferral alone costs as much (docs/benchmarks.md); a large one's takes no worker for longer."""
 
 POD_SECURITY = k8s.V1PodSecurityContext(
     run_as_non_root=True,
@@ -111,12 +117,28 @@ class ModelPodOperator(KubernetesPodOperator):
         """Return what the program's result must repeat: what was asked for is what must have been done."""
         return {"revision": basis["revision"], "snapshot": basis["snapshot"]}
 
+    def write(self, result: dict[str, Any]) -> Digest:
+        """Put *result* on record and return the record's digest."""
+        return self.evidence.write(self.step, result, target=self.target)
+
     def execute(self, context: Context) -> None:
         """Start the pod and wait for it without a worker; ``trigger_reentry`` goes on from there."""
         with refusals_are_final():
             self._connect(context)
             self.specify(self.basis())
         super().execute(context)
+
+    def invoke_defer_method(self, last_log_time: DateTime | None = None, context: Context | None = None) -> None:
+        """Stay with a pod that ends soon: then Airflow's method takes its result at once, and defers otherwise."""
+        end = time.monotonic() + STAYS
+        while not self._has_ended() and time.monotonic() < end:
+            time.sleep(LOOK)
+        super().invoke_defer_method(last_log_time, context)
+
+    def _has_ended(self) -> bool:
+        """Return whether the pod as a whole has ended, and know it as it is now."""
+        self.pod = self.hook.get_pod(self.pod.metadata.name, self.pod.metadata.namespace)
+        return self.pod.status.phase in ("Succeeded", "Failed")
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
         """Take the result when the pod has ended; called on resume, or at once when it ended before the deferral."""
@@ -197,7 +219,7 @@ class ModelPodOperator(KubernetesPodOperator):
             self.damage.add(Snapshot.parse(basis["snapshot"]), found_by, outcome.problems)
         result = outcome.result(self.step, **self.expected(basis))
         result |= {"pod": outcome.where, "node": outcome.node, **approval.place(self.service)}
-        digest = self.evidence.write(self.step, result, target=self.target)
+        digest = self.write(result)
         context["ti"].xcom_push(key="return_value", value=summary(result, digest))
 
 

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from modelberth.catalog import load
 from modelberth.core.plan import parse
-from modelberth.operators import release_of
+from modelberth.operators import assets, release_of
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import ledger, release_evidence
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from modelberth.catalog import Model
     from modelberth.core.plan import Plan
     from modelberth.receipts import Evidence
 
 
 class RecordModelOperator(BaseOperator):
     """
-    Write the release's last receipt, which names what it rests on, and tell the ledger that it is live.
+    Write the release's last receipt, which names what it rests on, and tell the ledger, and Dags that wait for it.
+
+    Each model that went live has an event of its asset (``modelberth.operators.assets``).
 
     :param model: The model, as in the catalog.
     """
@@ -46,7 +49,19 @@ class RecordModelOperator(BaseOperator):
             targets = [target.name for target in plan.targets]
             digest = evidence.write("record", {**about, "plan_digest": str(plan.digest), "targets": targets})
             ledger(model).record("live", release_id, **about)
+            _replaced(model, evidence)
+            assets.tell(context, plan, digest)
         return {"revision": str(plan.own.revision), "receipt": str(digest)}
+
+
+def _replaced(model: Model, evidence: Evidence) -> None:
+    """Tell the ledger which release a rollback took out of service: refresh does not propose its version again."""
+    said = evidence.read("plan").get("rollback") or {"instead_of": []}
+    for release_id in said["instead_of"]:
+        plan = parse(release_evidence(model, release_id).read("plan")["plan"])
+        about = {"revision": str(plan.own.revision), "source_version": plan.own.source_version}
+        reason = f"rolled back by {evidence.release_id}" + (f": {said['reason']}" if said["reason"] else "")
+        ledger(model).record("rolled-back", release_id, **about, reason=reason)
 
 
 def _require_live(evidence: Evidence, plan: Plan) -> None:

@@ -93,7 +93,9 @@ class GateRecord:
         """Return how the gate has ended by itself *at* that time, None if it has not."""
         pairs = {one.model: self._pairs(one.model) for one in self.plan.models}
         own = {event for release_id, event in pairs[self.plan.model] if release_id == self.plan.release_id}
-        newer = (approval.superseding(self.plan.release_id, some) for some in pairs.values())
+        # What is proposed meanwhile stops no rollback: it is no offer to serve anything else.
+        others = () if self.plan.rollback else pairs.values()
+        newer = (approval.superseding(self.plan.release_id, some) for some in others)
         return gate.ending(self.plan.gate, self.asked_at, at, own, next(filter(None, newer), None))
 
     def _pairs(self, model: str) -> list[tuple[str, str]]:

@@ -93,12 +93,14 @@ class Proof:
         damage = DamageRecord(open_store(*self._receipts), signing_key(), self.model, target)
         if damaged := damage.problem(target.snapshot_of(self.model)):
             problems.append(damaged.rstrip("."))
-        entries = ledger_at(*self._receipts, self.model).entries()
-        newer = approval.superseding(self.release_id, ((entry.release_id, entry.event) for entry in entries))
-        if newer:
+        if newer := None if self.plan.rollback else self._superseding():
             problems.append(f"release {newer} is a newer proposal")
         if problems:
             raise RolloutRefusedError(f"{self.target} was not changed: {'; '.join(problems)}.")
+
+    def _superseding(self) -> str | None:
+        entries = ledger_at(*self._receipts, self.model).entries()
+        return approval.superseding(self.release_id, ((entry.release_id, entry.event) for entry in entries))
 
     def record(self, step: str) -> Record | None:
         """Return a record of this target, None if there is none; once it exists it never changes."""

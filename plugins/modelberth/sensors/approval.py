@@ -147,9 +147,14 @@ class ModelApprovalSensor(BaseSensorOperator):
             plan, self.number, record.earlier, self._verified(plan), record.previews(), people, until
         )
         who = gate.askable(plan.gate, answered)
-        question.put(context, request.subject(asked), request.body(asked), who, str(plan.digest))
+        body = "\n\n".join(filter(None, (request.body(asked), self.also_shown(record))))
+        question.put(context, request.subject(asked), body, who, str(plan.digest))
         self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in who))
         self._park(str(plan.digest), until - datetime.now(UTC))
+
+    def also_shown(self, record: GateRecord) -> str:  # noqa: ARG002 - a rollback has more to say
+        """Return what is shown below the plan, in Markdown."""
+        return ""
 
     def _verified(self, plan: Plan) -> list[request.Verified]:
         """Return the proof of every model at every service; that of a model that comes along is in its own release."""

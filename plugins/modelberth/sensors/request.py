@@ -52,7 +52,8 @@ def subject(asked: Request) -> str:
     what = ", ".join(f"{one.revision.short} ({human(one.bytes)})" for one in asked.plan.models)
     where = ", ".join(target.name for target in asked.plan.targets)
     total = gate.needed(asked.plan.gate)
-    return f"Release {what} to {where}?" + (f" (answer {asked.number} of {total})" if total > 1 else "")
+    asks = f"Roll back to {what} at {where}?" if asked.plan.rollback else f"Release {what} to {where}?"
+    return asks + (f" (answer {asked.number} of {total})" if total > 1 else "")
 
 
 def body(asked: Request) -> str:
