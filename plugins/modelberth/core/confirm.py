@@ -39,7 +39,7 @@ def answers_problems(asked: Confirm, named: Sequence[Named], ask: Callable[[str,
     """
     problems, level = [], LEVELS.index(asked.level)
     if level >= LEVELS.index("reported") and asked.report:
-        body = {} if asked.style == "triton" else None
+        body: Any = {} if asked.style == "triton" else None
         problems.append(report_problem(ask(asked.report, body), asked.style, named))
     if level >= LEVELS.index("behaved"):
         problems += [smoke_problem(ask(smoke.path, smoke.body), smoke) for smoke in asked.smoke]

@@ -1,14 +1,16 @@
 r"""The rollout: rolling out, confirming and putting back as one state machine without memory of its own.
 
-What was done is read from three create-only records and from the workload itself, so the machine may be killed
+What was done is read from four create-only records and from the workload itself, so the machine may be killed
 at any point, run twice at once, or be taken up by another process:
 
     started   this release may change this workload; its time starts the clock of ready_within
+    soaking   what comes first (a canary) has confirmed; its time starts the clock of the soak
     decided   "keep" or "put back", once and for all: two runs of one release cannot do both
     outcome   what became of it; the approval is used
 
-    START -> LOCK -> PATCH -> WAIT -> CONFIRM -> KEEP     -> UNLOCK -> FINISH
-                                   \-> PUT_BACK -> RESTORE -> WAIT -> UNLOCK -> FINISH
+    START -> LOCK -> PATCH -> WAIT -> CONFIRM [-> SOAK -> CONFIRM again and again [-> WIDEN -> WAIT -> CONFIRM]] -> KEEP
+                                   \-> PUT_BACK -> RESTORE -> UNSTICK -> WAIT                                       |
+                                                                       \-> UNLOCK -> FINISH <-----------------------/
 
 The lock is taken in a patch before the one that changes the pods, and the latter tests it. So a run that decided to
 put back and released the lock cannot be followed by another run's late first patch.
@@ -16,67 +18,19 @@ put back and released the lock cannot be followed by another run's late first pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
 
+from modelberth.core.observed import Decision, Lock
 from modelberth.core.plan import Live
-from modelberth.core.progress import Progress, State
+from modelberth.core.progress import State
+
+if TYPE_CHECKING:
+    from modelberth.core.observed import Observed, Soak
 
 ENOUGH_ATTEMPTS = 3
 """A pod that answers wrongly is asked again: a server may be ready a moment before it is right. Not for ever."""
-
-
-class Lock(Enum):
-    """Who holds the workload; a holder that has an outcome holds nothing (kubectl's undo brings old notes back)."""
-
-    FREE = auto()
-    OURS = auto()
-    OTHERS = auto()
-
-
-class Decision(StrEnum):
-    """What was decided about a change, once and for all."""
-
-    KEEP = "keep"
-    PUT_BACK = "put back"
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """What asking the pods has shown; *attempts* counts how often they were asked since the process began."""
-
-    problems: tuple[str, ...]
-    attempts: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """All that the machine decides by."""
-
-    started: bool = False
-    decided: Decision | None = None
-    finished: bool = False
-    ended: str | None = None
-    """Why a person or the end of the run wants this release out of the way; None while nobody does."""
-
-    gone: str | None = None
-    """Why the workload is not the one of the plan; None while it is."""
-
-    paused: bool = False
-    lock: Lock = Lock.FREE
-    held: str = "another release holds it"
-    """Who else holds the workload and what to do about it; it counts while the lock is another's."""
-
-    values: tuple[Live, ...] = ()
-    patched: bool = False
-    """This process has seen the workload with the new values."""
-
-    progress: Progress = field(default=Progress(State.WAITING))
-    was_complete: bool = True
-    """The workload was complete when the release started: only then is a put-back waited for."""
-
-    confirmation: Confirmation | None = None
-    seconds_left: float = 0.0
 
 
 class Do(Enum):
@@ -88,9 +42,12 @@ class Do(Enum):
     PATCH = auto()
     WAIT = auto()
     CONFIRM = auto()
+    SOAK = auto()
+    WIDEN = auto()
     KEEP = auto()
     PUT_BACK = auto()
     RESTORE = auto()
+    UNSTICK = auto()
     UNLOCK = auto()
     FINISH = auto()
     DONE = auto()
@@ -127,14 +84,15 @@ def decide(seen: Observed) -> Action:
 def _starting(seen: Observed) -> Action:
     """Return whether a release that has changed nothing yet may begin.
 
-    ended | gone | paused | lock     | values      | then
-    ------+------+--------+----------+-------------+-------
-    yes   | any  | any    | any      | any         | REFUSE
-    no    | yes  | any    | any      | any         | REFUSE
-    no    | no   | yes    | any      | any         | REFUSE
-    no    | no   | no     | others   | any         | REFUSE
-    no    | no   | no     | any      | one foreign | REFUSE
-    no    | no   | no     | free/ours| from, to    | START
+    ended | gone | paused | lock     | values      | partition     | then
+    ------+------+--------+----------+-------------+---------------+-------
+    yes   | any  | any    | any      | any         | any           | REFUSE
+    no    | yes  | any    | any      | any         | any           | REFUSE
+    no    | no   | yes    | any      | any         | any           | REFUSE
+    no    | no   | no     | others   | any         | any           | REFUSE
+    no    | no   | no     | any      | one foreign | any           | REFUSE
+    no    | no   | no     | any      | any         | not from      | REFUSE
+    no    | no   | no     | free/ours| from, to    | from, no soak | START
     """
     if seen.ended or seen.gone:
         return Action(Do.REFUSE, seen.ended or seen.gone or "")
@@ -144,6 +102,8 @@ def _starting(seen: Observed) -> Action:
         return Action(Do.REFUSE, seen.held)
     if Live.FOREIGN in seen.values:
         return Action(Do.REFUSE, "a live value is neither what the plan found nor what it brings: start a new release")
+    if seen.soak and seen.soak.partition not in (None, Live.FROM):
+        return Action(Do.REFUSE, "its partition is not what the plan found: start a new release")
     return Action(Do.START)
 
 
@@ -151,13 +111,15 @@ def _rolling_out(seen: Observed) -> Action:
     """Return the next step of a release that has started and is undecided; the first row that holds counts.
 
     ended, gone, or lock with others           | PUT_BACK
-    a value is foreign                         | PUT_BACK
+    a value or the partition is foreign        | PUT_BACK
     a value is from again after it was to      | PUT_BACK
+    values to, but the partition is from before the soak is over | PUT_BACK
     a value is from, or lock free: time over   | PUT_BACK
     lock free                                  | LOCK
     a value is from                            | PATCH
-    complete                                   | CONFIRM, KEEP, WAIT or PUT_BACK: see _confirming
-    failed, or waiting and the time is over    | PUT_BACK
+    the soak is on                             | CONFIRM, WAIT, WIDEN or PUT_BACK: see _soaking
+    complete                                   | CONFIRM, SOAK, KEEP or PUT_BACK: see _confirming
+    failed, hopeless, or the time is over      | PUT_BACK
     waiting                                    | WAIT
     """
     disturbed = _disturbed(seen)
@@ -170,13 +132,9 @@ def _rolling_out(seen: Observed) -> Action:
         return Action(Do.LOCK)
     if pending:
         return Action(Do.PATCH)
-    if seen.progress.state is State.COMPLETE:
-        return _confirming(seen)
-    if seen.progress.state is State.FAILED:
-        return Action(Do.PUT_BACK, seen.progress.reason)
-    if seen.seconds_left <= 0:
-        return Action(Do.PUT_BACK, f"it was not ready in time: {seen.progress.reason}")
-    return Action(Do.WAIT, seen.progress.reason)
+    if seen.soak and seen.soak.on:
+        return _soaking(seen, seen.soak)
+    return _confirming(seen) if seen.progress.state is State.COMPLETE else _waiting(seen)
 
 
 def _disturbed(seen: Observed) -> str | None:
@@ -189,42 +147,98 @@ def _disturbed(seen: Observed) -> str | None:
         return "somebody set another value"
     if Live.FROM in seen.values and seen.patched:
         return "somebody set the former value again"
-    return None
+    return _widened(seen.soak) if seen.soak and Live.FROM not in seen.values else None
+
+
+def _widened(soak: Soak) -> str | None:
+    """Return that somebody else moved the partition after it was set, if that was done.
+
+    partition | the soak                | moved
+    ----------+-------------------------+------
+    none, to  | any                     | no
+    from      | is over: WIDEN did that | no
+    from      | is not, or not begun    | yes
+    foreign   | any                     | yes
+    """
+    over = soak.left is not None and soak.left <= 0
+    if soak.partition in (None, Live.TO) or (soak.partition is Live.FROM and over):
+        return None
+    return "somebody changed its partition before the soak was over"
+
+
+def _waiting(seen: Observed) -> Action:
+    """Return whether pods that are not all ready yet are waited for."""
+    if seen.progress.state is State.FAILED:
+        return Action(Do.PUT_BACK, seen.progress.reason)
+    if seen.hopeless:
+        return Action(Do.PUT_BACK, f"its new pods will not become ready: {seen.hopeless}")
+    if seen.seconds_left <= 0:
+        return Action(Do.PUT_BACK, f"it was not ready in time: {seen.progress.reason}")
+    return Action(Do.WAIT, seen.progress.reason)
 
 
 def _confirming(seen: Observed) -> Action:
     """Return what follows completion; no pod ever passes unasked.
 
-    confirmation | attempts | time left | then
-    -------------+----------+-----------+---------
-    none         | -        | any       | CONFIRM
-    no problems  | any      | any       | KEEP
-    problems     | < 3      | yes       | CONFIRM
-    problems     | 3        | any       | PUT_BACK
-    problems     | any      | no        | PUT_BACK
+    confirmation | attempts | time left | a soak is asked for and has not begun | then
+    -------------+----------+-----------+---------------------------------------+---------
+    none         | -        | any       | any                                   | CONFIRM
+    no problems  | any      | any       | yes                                   | SOAK
+    no problems  | any      | any       | no                                    | KEEP
+    problems     | < 3      | yes       | any                                   | CONFIRM
+    problems     | 3        | any       | any                                   | PUT_BACK
+    problems     | any      | no        | any                                   | PUT_BACK
     """
     if seen.confirmation is None:
         return Action(Do.CONFIRM)
     if not seen.confirmation.problems:
-        return Action(Do.KEEP)
+        return Action(Do.SOAK if seen.soak and seen.soak.left is None else Do.KEEP)
     if seen.confirmation.attempts < ENOUGH_ATTEMPTS and seen.seconds_left > 0:
         return Action(Do.CONFIRM, seen.confirmation.problems[0])
     return Action(Do.PUT_BACK, "its pods did not confirm: " + "; ".join(seen.confirmation.problems))
+
+
+def _soaking(seen: Observed, soak: Soak) -> Action:
+    """Return what becomes of what came first and is being watched; ready or not, it is asked.
+
+    hopeless | confirmation | attempts | soak left | then
+    ---------+--------------+----------+-----------+---------
+    yes      | any          | any      | any       | PUT_BACK
+    no       | none, or due | -        | any       | CONFIRM
+    no       | problems     | < 3      | any       | CONFIRM
+    no       | problems     | 3        | any       | PUT_BACK
+    no       | no problems  | any      | yes       | WAIT
+    no       | no problems  | any      | no        | WIDEN: see Soak.on
+    """
+    if seen.hopeless:
+        return Action(Do.PUT_BACK, f"it did not stay well: {seen.hopeless}")
+    if seen.confirmation is None:
+        return Action(Do.CONFIRM)
+    if problems := seen.confirmation.problems:
+        if seen.confirmation.attempts < ENOUGH_ATTEMPTS:
+            return Action(Do.CONFIRM, problems[0])
+        return Action(Do.PUT_BACK, "it did not stay well: " + "; ".join(problems))
+    if soak.left is not None and soak.left > 0:
+        return Action(Do.WAIT, f"{soak.left:.0f} s of its soak are left")
+    return Action(Do.WIDEN)
 
 
 def _putting_back(seen: Observed) -> Action:
     """Return the next step of undoing; the first row that holds counts.
 
     gone, or lock with others                       | FINISH: nothing here is this release's to change any more
-    a value is to                                   | RESTORE
+    a value is to, or the partition is              | RESTORE
+    pods are stuck                                  | UNSTICK: a StatefulSet waits for them for ever
     not complete, time left, and was complete before| WAIT
     lock ours                                       | UNLOCK
     else                                            | FINISH
     """
     if seen.gone or seen.lock is Lock.OTHERS:
         return Action(Do.FINISH, seen.gone or seen.held)
-    if Live.TO in seen.values:
+    if Live.TO in seen.values or (seen.soak and seen.soak.partition is Live.TO):
         return Action(Do.RESTORE)
+    if seen.stuck:
+        return Action(Do.UNSTICK, f"{', '.join(seen.stuck)} would not become ready")
     if seen.progress.state is not State.COMPLETE and seen.was_complete and seen.seconds_left > 0:
         return Action(Do.WAIT, seen.progress.reason)
     return Action(Do.UNLOCK if seen.lock is Lock.OURS else Do.FINISH)

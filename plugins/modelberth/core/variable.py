@@ -77,7 +77,7 @@ def problems(containers: Iterable[Container], bound: Mapping[tuple[str, str], st
 
     :param bound: The path that each variable of *model* has or will have, by container and variable.
     """
-    found = []
+    found: list[str] = []
     for one in containers:
         found += _fixed(one, bound, model)
         found += _too_early(one, {variable for container, variable in bound if container == one.name})

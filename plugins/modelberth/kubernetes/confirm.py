@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from modelberth.core.confirm import answers_problems
 from modelberth.core.probe import Order, Serving
 from modelberth.core.reports import Named
 from modelberth.kubernetes import workload
+from modelberth.kubernetes.client import ClusterRefusedError
 from modelberth.kubernetes.declared import as_template, declared, named_in_command
 from modelberth.kubernetes.pods import restarts
 from modelberth.kubernetes.probe import ProbePod
@@ -56,9 +58,10 @@ class Confirming:
         return shown
 
     def close(self) -> None:
-        """Leave no probe pod behind."""
+        """Leave no probe pod behind, if that is allowed; it ends by itself as well."""
         if self._probe:
-            self._probe.remove()
+            with suppress(ClusterRefusedError):
+                self._probe.remove()
 
     def _asked(self, pods: Sequence[Document]) -> dict[str, list[str]] | None:
         """Return the problems with each pod's answers, by the pod's name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core.plan import Live
-from modelberth.kubernetes import workload
+from modelberth.kubernetes import partition, workload
 from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, revision_note
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def release_lock(document: Document) -> Operations:
 
 
 def bring(document: Document, plan: Plan, target: Target) -> Operations:
-    """Return how the variables that are still ``from`` become ``to``; only who holds the workload may."""
+    """Return how the variables that are still ``from`` become ``to``, in a canary's pods first.
+
+    Only who holds the workload may.
+    """
     changes: Changes = {binding: binding.to for binding in _that_are(Live.FROM, document, target)}
     marks = {revision_note(one.model): str(plan.revisions[one.model]) for one in target.served}
     brought = ", ".join(plan.revisions[one.model].short for one in target.served)
@@ -43,9 +46,16 @@ def bring(document: Document, plan: Plan, target: Target) -> Operations:
         _same_object(document),
         {"op": "test", "path": _pointer("/metadata/annotations", LOCK), "value": plan.release_id},
         *_environments(document, changes),
+        *partition.narrow(document, target),
         *_notes(document, _TEMPLATE, marks),
         *_notes(document, "/metadata", {CHANGE_CAUSE: f"modelberth release {plan.release_id}: {brought}"}),
     ]
+
+
+def widen(document: Document, plan: Plan, target: Target) -> Operations:
+    """Return how the pods that a canary left alone follow it; only who holds the workload may."""
+    lock = {"op": "test", "path": _pointer("/metadata/annotations", LOCK), "value": plan.release_id}
+    return [_same_object(document), lock, *partition.widen(document, target)]
 
 
 def put_back(document: Document, plan: Plan, target: Target) -> Operations:
@@ -60,6 +70,7 @@ def put_back(document: Document, plan: Plan, target: Target) -> Operations:
     return [
         _same_object(document),
         *_environments(document, changes),
+        *partition.widen(document, target),
         *_notes(document, _TEMPLATE, marks),
         *_notes(document, "/metadata", {CHANGE_CAUSE: f"modelberth release {plan.release_id}: put back"}),
     ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from modelberth.core.hopeless import Standing
 
 if TYPE_CHECKING:
     from modelberth.kubernetes.client import Cluster
@@ -19,18 +22,37 @@ def newest_pods(cluster: Cluster, document: Document) -> list[Document]:
     label, value = _newest(cluster, document)
     if not value:
         return []
+    return [pod for pod in pods_of(cluster, document) if pod["metadata"].get("labels", {}).get(label) == value]
+
+
+def pods_of(cluster: Cluster, document: Document) -> list[Document]:
+    """Return the pods of the workload *document* that have not begun to end."""
     pods = cluster.get(f"{_core(document)}/pods?labelSelector={_selector(document)}")["items"]
-    return [
-        pod
-        for pod in pods
-        if pod["metadata"].get("labels", {}).get(label) == value and "deletionTimestamp" not in pod["metadata"]
-    ]
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
 def is_ready(pod: Document) -> bool:
     """Return whether Kubernetes sends *pod* requests."""
     conditions = pod.get("status", {}).get("conditions") or []
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def standing(pod: Document, now: datetime) -> list[Standing]:
+    """Return how each container of *pod* stands; those that run before the others count while they have not ended."""
+    status = pod.get("status", {})
+    began = status.get("startTime")
+    seconds = (now - datetime.fromisoformat(began)).total_seconds() if began else 0.0
+    return [
+        Standing(
+            pod=pod["metadata"]["name"],
+            container=one["name"],
+            ready=bool(one.get("ready")),
+            waiting=one.get("state", {}).get("waiting", {}).get("reason", ""),
+            restarts=one.get("restartCount", 0),
+            seconds=seconds,
+        )
+        for one in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    ]
 
 
 def restarts(pod: Document) -> dict[str, int]:

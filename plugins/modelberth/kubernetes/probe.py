@@ -24,7 +24,7 @@ PATIENCE = 120
 """Seconds within which the pod has to have said something: a node to find, an image to pull, pods to ask."""
 
 _ORDER = "modelberth.dev/order"
-_SECRET = "/secret"  # noqa: S105  (a path)
+_SECRET = "/var/run/secrets/modelberth"  # noqa: S105  (a path)
 _USER = 10001
 
 Document = dict[str, Any]
@@ -52,7 +52,8 @@ class ProbePod:
         """
         pod = self._look()
         if pod is None:
-            return self._create(order)
+            self._create(order)
+            return None
         if pod["metadata"].get("annotations", {}).get(_ORDER) != _digest(order):
             self.remove()
             return None
@@ -138,7 +139,7 @@ def _digest(order: Order) -> str:
 def _said(pod: Document, order: Order) -> dict[str, list[str]]:
     """Return what the ended *pod* says, as problems by pod."""
     states = [status.get("state", {}) for status in pod["status"].get("containerStatuses") or ()]
-    ended = next((state["terminated"] for state in states if "terminated" in state), {})
+    ended: Document = next((state["terminated"] for state in states if "terminated" in state), {})
     try:
         result = json.loads(ended.get("message") or "")
         if ended.get("exitCode") != 0:

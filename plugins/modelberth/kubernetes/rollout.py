@@ -11,27 +11,22 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import rollout
+from modelberth.core import rollout, soak
 from modelberth.core.ledger import LIVE, LOST, PUT_BACK
-from modelberth.core.plan import Live, Plan, PlanRefusedError, Target
-from modelberth.core.progress import Progress, State
-from modelberth.core.progress import progress as progress_of
-from modelberth.core.rollout import Action, Confirmation, Decision, Do, Lock, Observed
-from modelberth.kubernetes import patch, workload
-from modelberth.kubernetes.client import (
-    Cluster,
-    ClusterRefusedError,
-    ClusterUnreachableError,
-    ObjectChangedError,
-    ObjectMissingError,
-    workload_path,
-)
-from modelberth.kubernetes.confirm import Confirming, Shown, missing
-from modelberth.kubernetes.pods import is_ready, newest_pods, trouble
+from modelberth.core.observed import Decision
+from modelberth.core.plan import PlanRefusedError
+from modelberth.core.progress import State
+from modelberth.core.rollout import Action, Do
+from modelberth.kubernetes import by_hand, patch, workload
+from modelberth.kubernetes.asked import SOAK_PAUSE
+from modelberth.kubernetes.client import ClusterRefusedError, ClusterUnreachableError, ObjectChangedError
+from modelberth.kubernetes.confirm import Confirming, missing
+from modelberth.kubernetes.diagnosis import diagnose
+from modelberth.kubernetes.observing import Observing
+from modelberth.kubernetes.pods import trouble
 from modelberth.receipts import (
     EvidenceConflictError,
     EvidenceForgedError,
@@ -43,6 +38,9 @@ from modelberth.receipts.proof import Proof, RolloutRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from modelberth.core.plan import Plan, Target
+    from modelberth.kubernetes.sight import Sight
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +83,9 @@ class Rollout:
 
     def __init__(self, *, model: str, release_id: str, target: str, receipts: tuple[str, str]) -> None:
         self._proof = Proof(model, release_id, target, receipts)
+        self._known = Observing(self._proof)
         self._one_at_a_time = threading.Lock()
         self._ended: str | None = None
-        self._patched = False
-        self._confirmation: Confirmation | None = None
-        self._shown = Shown()
-        self._undecided = False
         self._collisions = 0
         self._silent_since: float | None = None
 
@@ -111,9 +106,10 @@ class Rollout:
             return step
 
     def _step(self) -> Step:
-        document = self._look()
-        seen = self._observe(document)
+        sight = self._known.look()
+        seen = self._known.observe(sight, self._ended)
         action = rollout.decide(seen)
+        pause = SOAK_PAUSE if seen.soak and seen.soak.on else PAUSE
         log.info("%s: %s%s", self.target, action.do.name, f", {action.reason}" if action.reason else "")
         if action.do is Do.REFUSE:
             return Step(Stop(REFUSED, f"{self.target} was not changed: {action.reason}."))
@@ -121,13 +117,17 @@ class Rollout:
             outcome = self._proof.record("outcome") or {}
             return Step(Stop(outcome["result"], outcome["reason"]))
         if action.do is Do.WAIT:
-            return Step(pause=PAUSE)
-        return self._do(action, document or {})
+            left = seen.soak.left if seen.soak else None
+            return Step(pause=min(pause, left) if left and left > 0 else pause)
+        return self._do(action, sight, pause)
 
-    def _do(self, action: Action, document: Document) -> Step:
-        """Do the one thing; where somebody was faster, the next look shows what is true."""
+    def _do(self, action: Action, sight: Sight | None, pause: float) -> Step:
+        """Do the one thing; where somebody was faster, the next look shows what is true.
+
+        :param pause: Seconds before pods that answered wrongly are asked again.
+        """
         try:
-            self._doing[action.do](action, document)
+            self._doing[action.do](action, sight)
         except EvidenceConflictError as error:
             log.info("%s: %s", self.target, error)
         except ObjectChangedError as error:
@@ -136,174 +136,103 @@ class Rollout:
                 raise ClusterRefusedError(str(error)) from error
             return Step(pause=PAUSE / 4)
         self._collisions = 0
-        again = action.do is Do.CONFIRM and self._confirmation is not None and self._confirmation.problems
-        return Step(pause=PAUSE if again else 0.0)
+        if action.do is not Do.CONFIRM:
+            return Step()
+        return Step(pause=PAUSE / 2 if self._known.asked.pending else pause * self._known.asked.found_wanting)
 
     @property
-    def _doing(self) -> dict[Do, Callable[[Action, Document], None]]:
+    def _doing(self) -> dict[Do, Callable[[Action, Any], None]]:
+        """What is done, by action; a workload that is gone is only decided about, and finished with."""
         return {
             Do.START: self._start,
-            Do.LOCK: lambda _, document: self._patch(patch.take_lock(document, self.plan.release_id)),
-            Do.PATCH: lambda _, document: self._patch(patch.bring(document, self.plan, self.target)),
+            Do.LOCK: lambda _, sight: self._patch(patch.take_lock(sight.document, self.plan.release_id)),
+            Do.PATCH: lambda _, sight: self._patch(patch.bring(sight.document, self.plan, self.target)),
             Do.CONFIRM: self._confirm,
-            Do.KEEP: lambda _, __: self._decide(Decision.KEEP, "all pods confirmed"),
-            Do.PUT_BACK: lambda action, document: self._decide(Decision.PUT_BACK, self._why(action, document)),
-            Do.RESTORE: lambda _, document: self._patch(patch.put_back(document, self.plan, self.target)),
-            Do.UNLOCK: lambda _, document: self._patch(patch.release_lock(document)),
+            Do.SOAK: lambda _, __: self._proof.write("soaking", {"pods": self._known.asked.shown.pods}),
+            Do.WIDEN: lambda _, sight: self._patch(patch.widen(sight.document, self.plan, self.target)),
+            Do.KEEP: lambda _, __: self._decide(Decision.KEEP, "all pods confirmed", []),
+            Do.PUT_BACK: self._decide_to_put_back,
+            Do.RESTORE: lambda _, sight: self._patch(patch.put_back(sight.document, self.plan, self.target)),
+            Do.UNSTICK: self._unstick,
+            Do.UNLOCK: lambda _, sight: self._patch(patch.release_lock(sight.document)),
             Do.FINISH: self._finish,
         }
-
-    # What is known
 
     @property
     def plan(self) -> Plan:
         """The plan, which is approved."""
-        return self._proof.plan
+        return self._known.plan
 
     @property
     def target(self) -> Target:
         """The target as the plan has it."""
-        return self._proof.target
-
-    @cached_property
-    def _cluster(self) -> Cluster:
-        return Cluster(self.target.connection)
+        return self._known.target
 
     @cached_property
     def _confirming(self) -> Confirming:
-        return Confirming(self._cluster, self.plan, self.target)
-
-    @property
-    def _path(self) -> str:
-        return workload_path(self.target.namespace, self.target.workload.kind, self.target.workload.name)
-
-    def _look(self) -> Document | None:
-        try:
-            return self._cluster.get(self._path)
-        except ObjectMissingError:
-            return None
-
-    def _observe(self, document: Document | None) -> Observed:
-        started = self._proof.record("started")
-        decided = started and self._proof.record("decided")
-        finished = decided and self._proof.record("outcome")
-        gone = self._gone(document)
-        known: Document = {} if gone or document is None else self._observe_workload(document)
-        clock = decided or started
-        self._undecided = bool(started) and not decided
-        return Observed(
-            started=bool(started),
-            decided=Decision(decided["decision"]) if decided else None,
-            finished=bool(finished),
-            ended=self._ended or self._proof.doubt,
-            gone=gone,
-            was_complete=bool(started and started["complete"]),
-            seconds_left=self._seconds_left(clock["at"]) if clock else 0.0,
-            **known,
-        )
-
-    def _observe_workload(self, document: Document) -> Document:
-        values = workload.live_values(document, self.target.bindings)
-        judged = tuple(one.judge(value) for one, value in zip(self.target.bindings, values, strict=True))
-        progress = progress_of(workload.counts(document))
-        self._patched |= Live.TO in judged
-        if progress.state is not State.COMPLETE:
-            self._confirmation = None
-        return {
-            "paused": bool(document["spec"].get("paused")),
-            "lock": self._lock(document),
-            "held": self._held(document),
-            "values": judged,
-            "patched": self._patched,
-            "progress": self._explained(progress, document),
-            "confirmation": self._confirmation,
-        }
-
-    def _gone(self, document: Document | None) -> str | None:
-        if document is None:
-            return "it does not exist any more"
-        if document["metadata"]["uid"] != self.target.workload.uid:
-            return "it was deleted and made again since the plan"
-        return None
-
-    def _lock(self, document: Document) -> Lock:
-        holder = workload.notes(document).get(workload.LOCK)
-        if holder == self._proof.release_id:
-            return Lock.OURS
-        if holder is None or self._proof.has_ended(holder, workload.models_of(document)):
-            return Lock.FREE
-        return Lock.OTHERS
-
-    def _held(self, document: Document) -> str:
-        """Return who else may hold the workload, and how a person ends that."""
-        holder, one = workload.notes(document).get(workload.LOCK), self.target.workload
-        return (
-            f"release {holder} holds it: let that one end, or clear the task 'settle' in its run; if that run is gone, "
-            f"remove the annotation: kubectl --namespace {self.target.namespace} annotate {one.kind.lower()} "
-            f"{one.name} {workload.LOCK}-"
-        )
-
-    def _seconds_left(self, since: str) -> float:
-        return self.target.ready_within - (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
-
-    def _explained(self, progress: Progress, document: Document) -> Progress:
-        if progress.state is not State.FAILED:
-            return progress
-        return Progress(progress.state, "; ".join([progress.reason, *trouble(newest_pods(self._cluster, document))]))
+        return Confirming(self._known.cluster, self.plan, self.target)
 
     # What is done
 
-    def _start(self, _: Action, document: Document) -> None:
+    def _start(self, _: Action, sight: Sight) -> None:
         self._proof.require_unchanged()
-        complete = progress_of(workload.counts(document)).state is State.COMPLETE
-        deployment_revision = workload.notes(document).get("deployment.kubernetes.io/revision")
+        deployment_revision = workload.notes(sight.document).get("deployment.kubernetes.io/revision")
         body = {
             "plan_digest": str(self.plan.digest),
-            "complete": complete,
+            "complete": sight.progress.state is State.COMPLETE,
             "deployment_revision": deployment_revision,
         }
         self._proof.write("started", body)
 
     def _patch(self, operations: list[Document]) -> None:
-        self._cluster.patch(self._path, operations)
+        self._known.cluster.patch(self._known.path, operations)
         log.info("%s: changed %s", self.target, ", ".join(patch.touched(operations)))
 
-    def _confirm(self, _: Action, document: Document) -> None:
-        shown = self._confirming.shown(list(filter(is_ready, newest_pods(self._cluster, document))))
-        if shown is None:
-            return
-        shown.problems += missing(document, shown)
-        self._shown = shown
-        attempts = self._confirmation.attempts + 1 if self._confirmation else 1
-        self._confirmation = Confirmation(tuple(self._shown.problems), attempts)
+    def _confirm(self, _: Action, sight: Sight) -> None:
+        watched = self._known.soak(sight)
+        shown = self._confirming.shown(sight.ready)
+        if shown and watched and watched.on:
+            shown.problems += soak.problems(self._known.restarts, sight.watched)
+        elif shown:
+            shown.problems += missing(sight.document, shown)
+        self._known.asked.take(shown, watched)
 
-    def _why(self, action: Action, document: Document) -> str:
-        """Return the reason for putting back, with what keeps the pods from being ready where that is known."""
-        if self._ended or not document or "pod " in action.reason:
-            return action.reason
-        try:
-            return "; ".join([action.reason, *trouble(newest_pods(self._cluster, document))])
-        except ClusterRefusedError:
-            return action.reason
+    def _decide_to_put_back(self, action: Action, sight: Sight | None) -> None:
+        """Say why, with what keeps the pods from being well; who ends a task waits for nothing but the patch."""
+        said, found = [action.reason], []
+        if sight and not self._ended:
+            try:
+                wrong = {one["pod"] for one in self._known.asked.shown.pods if one["problems"]}
+                said += [text for text in trouble(sight.newest) if text not in action.reason]
+                unwell = [pod for pod in sight.newest if pod in sight.unready or pod["metadata"]["name"] in wrong]
+                found = diagnose(self._known.cluster, unwell)
+            except ClusterRefusedError as error:
+                said.append(str(error))
+        self._decide(Decision.PUT_BACK, "; ".join(said), found)
 
-    def _decide(self, decision: Decision, reason: str) -> None:
-        body = {"decision": str(decision), "reason": reason, "pods": self._shown.pods}
+    def _decide(self, decision: Decision, reason: str, found: list[Document]) -> None:
+        body = {"decision": str(decision), "reason": reason, "pods": self._known.asked.shown.pods, "found": found}
         self._proof.write("decided", body)
 
-    def _finish(self, action: Action, document: Document) -> None:
+    def _unstick(self, _: Action, sight: Sight) -> None:
+        for name in sight.stuck:
+            self._known.cluster.delete(f"/api/v1/namespaces/{self.target.namespace}/pods/{name}")
+
+    def _finish(self, action: Action, sight: Sight | None) -> None:
+        self._confirming.close()
         decided = self._proof.record("decided") or {}
         kept = decided["decision"] == Decision.KEEP
-        complete = bool(document) and progress_of(workload.counts(document)).state is State.COMPLETE
-        result = LIVE if kept else (LOST if action.reason else PUT_BACK)
         body = {
-            "result": result,
+            "result": LIVE if kept else (LOST if action.reason else PUT_BACK),
             "reason": "; ".join(filter(None, (decided["reason"], action.reason))),
-            "complete": complete,
-            "changed": any(one.from_ != one.to for one in self.target.bindings),
+            "complete": bool(sight and sight.progress.state is State.COMPLETE),
+            "changed": self._known.changes,
             "revision": str(self.plan.own.revision),
             "snapshot": str(self.target.snapshot_of(self.plan.model)),
             "plan_digest": str(self.plan.digest),
             "pods": decided["pods"],
+            "found": decided["found"],
+            "by_hand": {} if kept else by_hand.commands(self.target, [one["pod"] for one in decided["found"]]),
         }
         self._proof.write("outcome", body)
 
@@ -320,7 +249,7 @@ class Rollout:
 
     def _stopped_by(self, error: Exception) -> Step:
         """Stop at what no retry changes: before the first change it is a refusal, after it a reason to put back."""
-        if self._undecided and not self._ended:
+        if self._known.undecided and not self._ended:
             log.error("%s: %s", self._proof.name, error)
             self.end(str(error))
             return Step(pause=PAUSE)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from modelberth.core.observed import Confirmation, Decision, Lock, Observed, Soak
 from modelberth.core.plan import Live
 from modelberth.core.progress import Counts, Progress, State, progress
-from modelberth.core.rollout import Confirmation, Decision, Do, Lock, Observed, decide
+from modelberth.core.rollout import Do, decide
 
 FROM, TO, SAME, FOREIGN = Live.FROM, Live.TO, Live.SAME, Live.FOREIGN
 WAITING, COMPLETE, FAILED = (Progress(state, str(state)) for state in State)
@@ -24,7 +25,12 @@ def rolling(**changes) -> Observed:
 
 def confirming(*problems: str, **changes) -> Observed:
     attempts = changes.pop("attempts", 1)
-    return rolling(values=(TO,), confirmation=Confirmation(problems, attempts), **changes)
+    return rolling(**({"values": (TO,), "confirmation": Confirmation(problems, attempts)} | changes))
+
+
+def soaking(*problems: str, left: float | None = 5.0, partition: Live | None = None, **changes) -> Observed:
+    """Return what confirmed at first and is watched, its newest asking with *problems*."""
+    return confirming(*problems, **({"soak": Soak(left, partition)} | changes))
 
 
 def backing(**changes) -> Observed:
@@ -73,6 +79,44 @@ def backing(**changes) -> Observed:
         (confirming("pod a: wrong", attempts=3), Do.PUT_BACK),
         (confirming("pod a: wrong", seconds_left=0.0), Do.PUT_BACK),
         (confirming(ended="killed"), Do.PUT_BACK),
+        # pods that will not become ready
+        (rolling(values=(TO,), progress=WAITING, hopeless="pod a: crashes"), Do.PUT_BACK),
+        (rolling(values=(TO,), hopeless="pod a: crashes"), Do.CONFIRM),
+        # what comes first, and its soak
+        (seen(soak=Soak()), Do.START),
+        (seen(soak=Soak(partition=FROM)), Do.START),
+        (seen(soak=Soak(partition=FOREIGN)), Do.REFUSE),
+        (seen(soak=Soak(partition=TO)), Do.REFUSE),
+        (rolling(soak=Soak(partition=FROM)), Do.PATCH),
+        (rolling(values=(TO,), soak=Soak(partition=TO), progress=WAITING), Do.WAIT),
+        (rolling(values=(TO,), soak=Soak(partition=TO)), Do.CONFIRM),
+        (soaking(left=None), Do.SOAK),
+        (soaking(left=None, partition=TO), Do.SOAK),
+        (soaking("pod a: wrong", left=None), Do.CONFIRM),
+        (soaking("pod a: wrong", left=None, attempts=3), Do.PUT_BACK),
+        (soaking(), Do.WAIT),
+        (soaking(progress=WAITING), Do.WAIT),
+        (soaking(confirmation=None), Do.CONFIRM),
+        (soaking(confirmation=None, progress=WAITING), Do.CONFIRM),
+        (soaking("pod a was started again"), Do.CONFIRM),
+        (soaking("pod a was started again", attempts=3), Do.PUT_BACK),
+        (soaking(hopeless="pod a: crashes"), Do.PUT_BACK),
+        (soaking(ended="killed"), Do.PUT_BACK),
+        (soaking(lock=Lock.OTHERS), Do.PUT_BACK),
+        (soaking(partition=TO), Do.WAIT),
+        (soaking(partition=FROM), Do.PUT_BACK),
+        (soaking(partition=FOREIGN), Do.PUT_BACK),
+        (soaking(left=None, partition=FROM), Do.PUT_BACK),
+        # the soak is over: the whole target is kept, the rest of a part follows it
+        (soaking(left=0.0), Do.KEEP),
+        (soaking(left=-9.0, confirmation=None), Do.CONFIRM),
+        (soaking(left=0.0, partition=TO), Do.WIDEN),
+        (soaking(left=0.0, partition=TO, confirmation=None), Do.CONFIRM),
+        (soaking("pod a: wrong", left=0.0, partition=TO, attempts=3), Do.PUT_BACK),
+        (soaking(left=0.0, partition=FROM, confirmation=None, progress=WAITING), Do.WAIT),
+        (soaking(left=0.0, partition=FROM, confirmation=None, progress=WAITING, seconds_left=0.0), Do.PUT_BACK),
+        (soaking(left=0.0, partition=FROM), Do.KEEP),
+        (soaking(left=0.0, partition=FOREIGN), Do.PUT_BACK),
         # kept: nothing turns it round any more
         (rolling(values=(TO,), decided=Decision.KEEP), Do.UNLOCK),
         (rolling(values=(TO,), decided=Decision.KEEP, ended="killed"), Do.UNLOCK),
@@ -94,6 +138,12 @@ def backing(**changes) -> Observed:
         (backing(values=(FROM,), lock=Lock.FREE), Do.FINISH),
         (backing(values=(TO,), lock=Lock.OTHERS), Do.FINISH),
         (backing(values=(TO,), gone="deleted"), Do.FINISH),
+        (backing(values=(FROM,), soak=Soak(5.0, TO)), Do.RESTORE),
+        (backing(values=(FROM,), soak=Soak(5.0, FROM)), Do.UNLOCK),
+        (backing(values=(FROM,), soak=Soak(5.0, FOREIGN)), Do.UNLOCK),
+        (backing(values=(FROM,), stuck=("a-0",), progress=WAITING), Do.UNSTICK),
+        (backing(values=(FROM,), stuck=("a-0",), progress=WAITING, seconds_left=0.0), Do.UNSTICK),
+        (backing(values=(TO,), stuck=("a-0",)), Do.RESTORE),
         # the end
         (rolling(finished=True, decided=Decision.KEEP), Do.DONE),
         (backing(finished=True, values=(TO,)), Do.DONE),
@@ -111,6 +161,11 @@ def test_the_next_step_follows_from_what_is_seen(observed, do):
         rolling(ended="killed"),
         confirming("wrong", attempts=3),
         rolling(values=(TO,), progress=WAITING),
+        rolling(values=(TO,), progress=WAITING, hopeless="pod a: crashes"),
+        soaking(),
+        soaking("pod a was started again", attempts=3),
+        soaking(partition=FROM),
+        backing(values=(FROM,), stuck=("a-0",)),
     ],
 )
 def test_what_stops_or_delays_a_rollout_has_a_reason(observed):
