@@ -51,7 +51,9 @@ class Lock:
         began = time.monotonic()
         waited_for = _Owner("", began)
         while not self._taken():
-            waited_for = self._look(waited_for)
+            was, waited_for = waited_for, self._look(waited_for)
+            if not was.text:
+                log.info("Lock %s: held by %s; waiting up to %.0f s.", self._directory, waited_for.name(), WAIT)
             if time.monotonic() - began > WAIT:
                 raise Failure(
                     ExitCode.BUSY,
