@@ -52,7 +52,7 @@ class Lock:
         waited_for = _Owner("", began)
         while not self._taken():
             was, waited_for = waited_for, self._look(waited_for)
-            if not was.text:
+            if waited_for.text and not was.text:
                 log.info("Lock %s: held by %s; waiting up to %.0f s.", self._directory, waited_for.name(), WAIT)
             if time.monotonic() - began > WAIT:
                 raise Failure(
