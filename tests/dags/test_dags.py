@@ -57,7 +57,7 @@ def upstream(dag):
 
 
 def test_every_dag_parses(dags):
-    assert set(dags()) >= {"release_minilm", "refresh_models", "rollback_model"}
+    assert set(dags()) >= {"release_minilm", "refresh_models", "rollback_model", "prune_claims"}
 
 
 def test_a_release_is_one_chain_of_fixed_steps(dags):
@@ -279,3 +279,14 @@ def test_only_what_forks_imports_the_pod_operator_early(command, warm, monkeypat
 
 
 POD = "airflow.providers.cncf.kubernetes.operators.pod"
+
+
+def test_each_claim_of_the_catalog_is_pruned_once_and_only_after_a_person_unpaused_it(dags, catalog):
+    add_service(catalog, "same-claim")
+    add_service(catalog, "other-claim", claim="other")
+    prune = dags()["prune_claims"]
+    assert {task.task_id for task in prune.tasks} == {
+        *("modelberth_kubernetes--serving--models", "modelberth_kubernetes--serving--other"),
+    }
+    assert (prune.is_paused_upon_creation, prune.catchup, prune.max_active_runs) == (True, False, 1)
+    assert prune.params["dry_run"] is False

@@ -213,8 +213,8 @@ class Service(Part):
     """Who may roll back without an approval, each by the name that Airflow notes for who starts a run."""
     answer_within: Annotated[int, Field(ge=60, le=365 * 86400)] = 7 * 86400
     """Seconds after which the gate rejects by itself."""
-    ready_within: Annotated[int, Field(ge=1, le=86400)] = 600
-    """Seconds; 600 is also the progress deadline that Kubernetes gives a Deployment by itself."""
+    ready_within: Annotated[int, Field(ge=1, le=86400)] | None = None
+    """Seconds; without it, what follows from the bytes, the claim's measured rate and the workload's own patience."""
     canary: Canary | None = None
     preview: bool = False
     """Before the gate, one pod with the new snapshot is tried beside those that serve."""

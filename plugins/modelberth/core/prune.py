@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core.mentions import Mention
 from modelberth.core.revision import Snapshot
+from modelberth.core.units import human
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+"""How a mark says since when its snapshot is condemned."""
 
 READY, DAMAGED, FOREIGN = "ready", "damaged", "foreign"
 
@@ -53,6 +57,11 @@ class Lying:
 
     def __str__(self) -> str:
         return f"{self.model}@{self.snapshot.digest}.{self.snapshot.copy}"
+
+    @property
+    def this_condemnation(self) -> str:
+        """Its name, with since when it is condemned: what is done late must be about that, not about a later time."""
+        return f"{self}={self.condemned:{MOMENT}}" if self.condemned else str(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +211,7 @@ def is_pending(events: Mapping[str, datetime]) -> bool:
     return bool(begun) and not ended and (failed is None or revived)
 
 
-# What ``modelberth list`` says of a claim. ----------------------------------------------------------------------------
+# What a person is shown, and what ``modelberth list`` says of a claim. ------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -234,6 +243,25 @@ def claimed(listing: Mapping[str, Any], damaged: Collection[tuple[str, Snapshot]
         if row["idle_seconds"] >= STAGING_IDLE
     }
     return Claimed(snapshots, staging)
+
+
+def table(decisions: Sequence[Decision], staging: Mapping[str, int]) -> str:
+    """Return what becomes of everything on the claim as a Markdown table, what changes first.
+
+    :param staging: Revisions whose staging directories go, with their bytes.
+    """
+    order = list(reversed(Do))
+    rows = [("Snapshot", "State", "Size", "What", "Why"), ("---",) * 5]
+    for one in sorted(decisions, key=lambda one: (order.index(one.do), str(one.lying))):
+        lying = one.lying
+        state = f"{lying.state}, condemned" if lying.condemned and not lying.trashed else lying.state
+        rows.append((f"`{lying}`", state, human(lying.bytes), str(one.do), one.why))
+    rows += [
+        (f"`{revision}`", "staging", human(count), "delete", "Nobody has written there for a day.")
+        for revision, count in sorted(staging.items())
+    ]
+    lines = ["| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) if len(rows) > 2 else "There is nothing on the claim."
 
 
 def _lying(model: str, row: Mapping[str, Any], trashed: bool, damaged: Collection[tuple[str, Snapshot]]) -> Lying:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from modelberth.core import canonical, layout
 from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.prune import MOMENT
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.engine import claim, filesystem
 
@@ -60,7 +61,7 @@ def _time(path: Path, revision: Revision, snapshot: Snapshot) -> str:
     ):
         document = canonical.load(stream.read(_LARGEST))
         at = str(document["at"])
-        if document == _document(revision, snapshot, at) and datetime.fromisoformat(at).tzinfo:
+        if document == _document(revision, snapshot, at) and datetime.strptime(at, MOMENT):  # noqa: DTZ007 - it ends in Z
             return at
     return ""
 
@@ -77,7 +78,7 @@ def condemn(root: Path, model: str, snapshot: Snapshot) -> None:
     if since(root, model, snapshot):
         return
     mark = root / layout.mark_path(model, snapshot)
-    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = datetime.now(UTC).strftime(MOMENT)
     make_directories(root, layout.condemned_path(model))
     filesystem.write_durably(mark, canonical.dump(_document(Revision(model, snapshot.digest), snapshot, at)))
     filesystem.sync_directory(mark.parent)

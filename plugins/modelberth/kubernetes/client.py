@@ -57,10 +57,6 @@ class Cluster:
         document: Document = json.loads(self._request("GET", path))
         return document
 
-    def text(self, path: str) -> str:
-        """Return what is at *path* and is no JSON: a pod's log."""
-        return self._request("GET", path).decode(errors="replace")
-
     def patch(self, path: str, operations: Sequence[Document]) -> Document:
         """Apply the JSON patch *operations* to the object at *path* and return it as it is then.
 

@@ -53,7 +53,7 @@ class Outcome:
     @property
     def problems(self) -> list[str]:
         """What the program says went wrong: its first five problems."""
-        return [str(problem) for problem in self._report().get("problems", ())]
+        return [str(problem) for problem in self.report.get("problems", ())]
 
     def result(self, command: str, **expected: str) -> dict[str, Any]:
         """Return what *command* reports.
@@ -67,7 +67,7 @@ class Outcome:
 
         :param expected: Values that the result must repeat: what was asked for is what must have been done.
         """
-        report = self._report()
+        report = self.report
         if self.exit_code in NEVER:
             raise AirflowFailException(self._failure(command, report))
         if self.exit_code != 0:
@@ -85,7 +85,9 @@ class Outcome:
                 )
         return report
 
-    def _report(self) -> dict[str, Any]:
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the program left, empty if that is no result."""
         try:
             report = json.loads(self.message)
         except (ValueError, RecursionError):

@@ -1,0 +1,52 @@
+"""prune_claims: take away from each claim what nothing uses any more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from modelberth.catalog import load
+from modelberth.operators.prune import PruneClaimOperator
+
+EVERY = timedelta(days=1)
+
+DOC = """
+Takes away what nothing uses: snapshots on claims, and what interrupted syncs left there. One task a claim; what it
+would do and why stands under *Rendered Templates* (and in the log and the XCom) of the task as **plan**.
+
+1. What nothing uses is **condemned**: a mark, which moves no byte. It serves on, and a release, a sync or a rollback
+   that comes back to it lifts the mark.
+2. What is condemned for `retention.grace` (a week, unless the model's file says otherwise) and still unused is renamed
+   out of sight, looked for once more, and **deleted**; if somebody uses it after all, it is renamed back.
+
+*Used* is what any workload names, with its history (a Deployment of no replicas, old ReplicaSets and
+ControllerRevisions, CronJobs), on any claim of the same storage; what a release needs that has not ended; and the last
+`retention.keep_live` that were live. What cannot be seen is **refused**, and the plan says which right is missing.
+
+**Nothing is deleted before somebody unpauses this Dag.** A run with `dry_run` shows the plan and changes nothing.
+*When a task fails*, clear it: each step goes on from what is there.
+"""
+
+with DAG(
+    "prune_claims",
+    schedule=EVERY,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    is_paused_upon_creation=True,  # the only Dag that deletes begins when a person says so
+    max_active_runs=1,
+    params={"dry_run": Param(False, type="boolean", description="Only show what would be done")},
+    tags=["modelberth", "prune"],
+    doc_md=DOC,
+):
+    services = load().services.values()
+    for connection, namespace, claim in sorted({(one.connection, one.namespace, one.claim) for one in services}):
+        PruneClaimOperator(
+            task_id=f"{connection}--{namespace}--{claim}",
+            connection=connection,
+            namespace=namespace,
+            claim=claim,
+            dry_run="{{ params.dry_run }}",
+            retries=2,
+            retry_delay=timedelta(minutes=1),
+        )
