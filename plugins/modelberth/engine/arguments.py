@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.revision import Snapshot
+from modelberth.core.revision import Revision, Snapshot
 from modelberth.engine.pace import rate
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     _check(commands.add_parser("check", help="look whether a snapshot is as the last verify left it"))
     _list(commands.add_parser("list", help="say what is on a claim"))
     _prune(commands.add_parser("prune", help="take snapshots away from a claim, step by step; nothing unnamed goes"))
+    _probe(commands.add_parser("probe", help="ask serving pods whether they serve what was approved"))
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="say all there is to say as lines of JSON on stdout")
     return program
@@ -96,6 +99,8 @@ def _check(command: argparse.ArgumentParser) -> None:
     _add_claim(command)
     _add_snapshot(command)
     command.add_argument("--stats", metavar="DIGEST", help="what that verify reported as 'stats'")
+    also = "another snapshot, of another model, and its verify's 'stats'"
+    command.add_argument("--also", metavar="NAME@DIGEST.N=STATS", action="append", default=[], help=also)
     _add_reading(command)
 
 
@@ -118,6 +123,11 @@ _PRUNE_STEPS = {
     "delete": "delete snapshots that are condemned (since TIME) or in the trash",
     "staging": "delete what was staged of revisions, if nobody has written there for a day",
 }
+
+
+def _probe(command: argparse.ArgumentParser) -> None:
+    command.add_argument("order", metavar="ORDER", help="whom to ask what, as JSON")
+    command.add_argument("--secret", metavar="DIR", type=Path, required=True, help="where the Secret is mounted")
 
 
 # What several commands have. ------------------------------------------------------------------------------------------
@@ -170,6 +180,26 @@ def value(parse: Callable[[str], Parsed], text: str) -> Parsed:
 def snapshot(arguments: argparse.Namespace) -> Snapshot | None:
     """Return which copy was asked for, None for the newest."""
     return value(Snapshot.parse, arguments.snapshot) if arguments.snapshot else None
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A snapshot of a model, and the ``stats`` that its verify reported."""
+
+    revision: Revision
+    snapshot: Snapshot
+    stats: Digest
+
+    @classmethod
+    def parse(cls, text: str) -> Proven:
+        """Return what *text* names.
+
+        :raises ValueError: It is not ``<model>@sha256:<64 hex>.<n>=sha256:<64 hex>``.
+        """
+        place, _, stats = text.partition("=")
+        name, _, copy = place.rpartition(".")
+        revision = Revision.parse(name)
+        return cls(revision, Snapshot.parse(f"{revision.digest.hex}.{copy}"), Digest.parse(stats))
 
 
 def concurrency(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import BucketUrl, adopted_prefix, upload_name
 from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
-from modelberth.engine.arguments import bandwidth_limit, concurrency, parser, snapshot, value
+from modelberth.engine.arguments import Proven, bandwidth_limit, concurrency, parser, snapshot, value
 from modelberth.engine.report import Result, ended
 from modelberth.engine.stopping import Stop
 from modelberth.engine.telling import say, utf8
@@ -115,10 +115,14 @@ def _verify(arguments: argparse.Namespace, stop: Stop) -> Result:
 
 
 def _check(arguments: argparse.Namespace, stop: Stop) -> Result:
-    from modelberth.engine.verify import check
+    from modelberth.engine.verify import Order, check
 
     stats = value(Digest.parse, arguments.stats) if arguments.stats else None
-    return check(_looked_at(arguments), stats, stop)
+    others = [value(Proven.parse, text) for text in arguments.also]
+    first = _looked_at(arguments)
+    result = check(first, stats, stop)
+    also = [check(Order(first.root, one.revision, one.snapshot, first.reading), one.stats, stop) for one in others]
+    return result | {"also": also} if also else result
 
 
 def _looked_at(arguments: argparse.Namespace) -> LookedAt:
@@ -149,6 +153,12 @@ def _prune(arguments: argparse.Namespace, stop: Stop) -> Result:
     return prune(Order(arguments.root, **steps, staging=staging), stop)
 
 
+def _probe(arguments: argparse.Namespace, _stop: Stop) -> Result:
+    from modelberth.engine.probe import probe
+
+    return probe(arguments.order, arguments.secret)
+
+
 _COMMANDS: dict[str, Command] = {
     "manifest": _manifest,
     "upload": _upload,
@@ -159,6 +169,7 @@ _COMMANDS: dict[str, Command] = {
     "check": _check,
     "list": _list,
     "prune": _prune,
+    "probe": _probe,
 }
 
 

@@ -182,4 +182,6 @@ def damaged(published: Published, problems: Sequence[Problem | str], *, recorded
     said = [f"Snapshot {name} is damaged: {problem}" for problem in problems]
     how = "" if recorded else f" with --damaged {published.snapshot}"
     said[-1] += f" Sync again{how}, which stages a fresh copy."
-    return Failure(ExitCode.MISMATCH, *said)
+    failure = Failure(ExitCode.MISMATCH, *said)
+    failure.facts = {"revision": str(published.revision), "snapshot": str(published.snapshot)}
+    return failure

@@ -152,7 +152,7 @@ def _on_record(root: Path, found: Published, problems: list[Problem], told: Resu
     """Put the damage on record, and return the failure that says where."""
     where = damage.put_on_record(root, found.revision, found.snapshot, told["node"], problems)
     failure = proof.damaged(found, problems, recorded=where is not None)
-    failure.facts = told | {"recorded": where is not None, "report": where or "the log"}
+    failure.facts |= told | {"recorded": where is not None, "report": where or "the log"}
     return failure
 
 
