@@ -94,10 +94,9 @@ def depends(asked: Question) -> str:
 
 
 def has_room(asked: Question, rooms: Sequence[Room]) -> str:
-    """Return what there is room for."""
-    count = min(room.now for room in rooms)
-    beside = f"{count} more can run beside the old ones" if count else "each takes the place of an old one"
-    return f"{_beside(asked.pace)}; {beside} (each wants {_each(asked.wants)})."
+    """Return that there is room, in words that stay the same while there is: they are part of a plan."""
+    where = "can run beside the old ones" if all(room.now for room in rooms) else "take the places of old ones"
+    return f"{_beside(asked.pace)}: there is room, new pods {where} (each wants {_each(asked.wants)})."
 
 
 def advice(asked: Question, rooms: Sequence[Room]) -> list[str]:

@@ -39,7 +39,20 @@ def judge(cluster: Cluster, document: Document) -> Capacity:
     live = next(iter(newest_pods(cluster, document)), None)
     asked = question(document, live, seen)
     found = capacity.judge(asked)
-    return found if found.verdict != FITS else _on_the_nodes_that_hold_its_claims(found, asked, seen)
+    if found.verdict == FITS:
+        return _on_the_nodes_that_hold_its_claims(found, asked, seen)
+    if found.verdict == DOES_NOT_FIT and len(_templates(asked)) > 1:
+        return Capacity(CANNOT_KNOW, (_MIXED, *found.reasons))
+    return found
+
+
+_MIXED = "Its pods are of several templates; if the one to come is among them, those pods stay and need no other room."
+
+
+def _templates(asked: Question) -> set[str]:
+    """Return of which templates the old pods are, by the labels that Kubernetes gives them."""
+    labels = [pod.wants.labels for pod in asked.old]
+    return {one[label] for one in labels for label in scheduling.NEW if label in one}
 
 
 def problems(cluster: Cluster, document: Document) -> list[str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelberth.core import approval, layout
 from modelberth.core.difference import difference
 from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
 from modelberth.core.plan import (
-    CANNOT_KNOW,
     Approver,
     Binding,
-    Capacity,
     Confirm,
     Gate,
     Plan,
@@ -26,7 +24,7 @@ from modelberth.core.plan import (
 )
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
-from modelberth.kubernetes import workload
+from modelberth.kubernetes import patience, workload
 from modelberth.kubernetes.target import Found, find
 from modelberth.receipts import open_store
 from modelberth.receipts.damage import damage_record
@@ -55,6 +53,10 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
     snapshots = {service.name: read_verified(evidence, model, service, released.revision) for service in services}
     found = {target.name: find(target, [model.name]) for target in targets}
     problems = [problem for one in found.values() for problem in one.problems]
+    verified = {service.name: evidence.read("verify", service.name) for service in services}
+    for target in targets:
+        one, read = found[target.name], verified[target.service.name]
+        problems += patience.problems(target.service, one.document, one.containers, read) if one.bindings else []
     gate = _gate(services, evidence)
     problems += _gate_problems(gate)
     if problems:
@@ -66,7 +68,13 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
         models=(released,),
         gate=gate,
         targets=tuple(
-            make_target(one, found[one.name], {model.name: snapshots[one.service.name]}, {model.name: difference_to})
+            make_target(
+                one,
+                found[one.name],
+                {model.name: snapshots[one.service.name]},
+                {model.name: difference_to},
+                verified[one.service.name],
+            )
             for one in targets
         ),
     )
@@ -131,10 +139,12 @@ def make_target(
     found: Found,
     snapshots: Mapping[str, Snapshot],
     differences: Mapping[str, Callable[[Revision | None], Difference | None]],
+    verified: Mapping[str, Any],
 ) -> Target:
     """Return *target* as the plan has it.
 
     :param differences: For each model that is switched, how its new revision differs from the one that is live.
+    :param verified: What verify said of the bytes that pods are to load.
     """
     service, document = target.service, found.document
     bindings = tuple(_binding(found, binding, mount, snapshots) for binding, mount in found.bindings)
@@ -152,9 +162,9 @@ def make_target(
             for model, difference_to in differences.items()
         ),
         bindings=bindings,
-        ready_within=service.ready_within,
+        ready_within=patience.ready_within(service, document, found.containers, verified),
         confirm=_confirm(service),
-        capacity=Capacity(CANNOT_KNOW, ("it was not looked at",)),
+        capacity=found.room,
         canary=None,
     )
 

@@ -74,6 +74,7 @@ class Situation:
         """
         released = planning.read_released(self.model, proof)
         snapshot = planning.read_verified(proof, self.model, self.service, released.revision)
+        verified = proof.read("verify", self.service.name)
         problems = [problem for one in self.found.values() for problem in one.problems]
         problems += gate_problems(self.service, asked)
         if snapshot != back.snapshot:
@@ -87,7 +88,7 @@ class Situation:
             models=(released,),
             gate=gate(self.service, asked),
             targets=tuple(
-                planning.make_target(one, self.found[one.name], {name: snapshot}, {name: lambda _: None})
+                planning.make_target(one, self.found[one.name], {name: snapshot}, {name: lambda _: None}, verified)
                 for one in self.targets
             ),
         )

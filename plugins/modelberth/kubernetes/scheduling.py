@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-_NEW = {"pod-template-hash": "new", "controller-revision-hash": "new"}
+NEW = {"pod-template-hash": "new", "controller-revision-hash": "new"}
 """Labels that the pods of a new template get; no pod that is there has these values."""
 
 _NATIVE = ("cpu", "memory", "ephemeral-storage")
@@ -72,7 +72,7 @@ def new_spec(document: Document, live: Document | None) -> Document:
 
 def new_wants(document: Document, spec: Document) -> Wants:
     """Return what pods of *spec*, made from a new template of the workload *document*, want of a node."""
-    labels = {**template_labels(document), **_NEW}
+    labels = {**template_labels(document), **NEW}
     wanted = wants(spec, labels, document["metadata"]["namespace"])
     if not spec.get("nodeName"):
         return wanted

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modelberth.kubernetes import preflight, workload
+from modelberth.core.plan import CANNOT_KNOW, Capacity
+from modelberth.kubernetes import capacity, patience, preflight, workload
 from modelberth.kubernetes.client import Cluster, ObjectMissingError, workload_path
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-_DEFAULT_DEADLINE = 600
-"""Seconds: the progressDeadlineSeconds of a Deployment that sets none."""
-
 
 @dataclass(frozen=True)
 class Found:
@@ -26,11 +24,18 @@ class Found:
     :param document: The workload; empty if there is none.
     :param bindings: The models' bindings, each with where its container has the claim; empty with problems.
     :param problems: Whole sentences.
+    :param room: Whether a rollout finds room.
     """
 
     document: Document
     bindings: list[tuple[Binding, workload.Mount]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    room: Capacity = field(default_factory=lambda: Capacity(CANNOT_KNOW))
+
+    @property
+    def containers(self) -> set[str]:
+        """Those that load the models."""
+        return {binding.container for binding, _ in self.bindings}
 
 
 def find(target: Target, models: Sequence[str], cluster: Cluster | None = None) -> Found:
@@ -46,24 +51,30 @@ def find(target: Target, models: Sequence[str], cluster: Cluster | None = None) 
     except ObjectMissingError:
         return Found({}, problems=preflight.workload_problems(None, service, wanted))
     problems = preflight.workload_problems(document, service, wanted)
-    problems += rollout_problems(document, service.ready_within)
+    bound = [binding for model in models for binding in service.bindings_of(model, wanted)]
+    problems += rollout_problems(document)
+    problems += patience.problems(service, document, {one.container for one in bound})
     if problems:
         return Found(document, problems=problems)
-    bound = [binding for model in models for binding in service.bindings_of(model, wanted)]
+    room = capacity.judge(cluster, document)
     places = [(one, workload.container(document, one.container)) for one in bound]
     mounts = [(one, workload.mount(document, container, service.claim)) for one, container in places if container]
-    return Found(document, bindings=[(one, mount) for one, mount in mounts if mount])
+    return Found(
+        document,
+        bindings=[(one, mount) for one, mount in mounts if mount],
+        problems=capacity.refusals(document, room),
+        room=room,
+    )
 
 
-def rollout_problems(document: Document, ready_within: int) -> list[str]:
-    """Return why no rollout of *document* could complete and confirm in *ready_within* seconds.
+def rollout_problems(document: Document) -> list[str]:
+    """Return why no rollout of *document* could complete and confirm.
 
-    replicas | strategy | progress deadline | problem
-    ---------+----------+-------------------+-------------------------
-    0        | any      | any               | none could confirm
-    any      | OnDelete | any               | nothing replaces pods
-    any      | any      | < ready_within    | Kubernetes gives up first
-    else     | else     | else              | none
+    replicas | strategy | problem
+    ---------+----------+----------------------
+    0        | any      | none could confirm
+    any      | OnDelete | nothing replaces pods
+    else     | else     | none
     """
     name = f"{document['kind']} {document['metadata']['namespace']}/{document['metadata']['name']}"
     problems = []
@@ -71,10 +82,4 @@ def rollout_problems(document: Document, ready_within: int) -> list[str]:
         problems.append(f"{name} wants no pods, so none could confirm: scale it up first.")
     if workload.strategy(document).get("type") == "OnDelete":
         problems.append(f"{name} has the strategy OnDelete, so nothing replaces its pods: set RollingUpdate.")
-    deadline = document["spec"].get("progressDeadlineSeconds", _DEFAULT_DEADLINE)
-    if document["kind"] == "Deployment" and deadline < ready_within:
-        problems.append(
-            f"{name} has progressDeadlineSeconds {deadline}, but its service's ready_within is {ready_within}: "
-            "raise the former or lower the latter."
-        )
     return problems

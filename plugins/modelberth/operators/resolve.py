@@ -16,7 +16,8 @@ from modelberth.catalog import load
 from modelberth.core.failure import Failure
 from modelberth.core.units import human
 from modelberth.kubernetes import preflight
-from modelberth.kubernetes.client import Cluster, ClusterUnreachableError
+from modelberth.kubernetes.client import Cluster, ClusterRefusedError, ClusterUnreachableError
+from modelberth.kubernetes.target import find
 from modelberth.operators import proposed_version, release_of
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import (
@@ -104,7 +105,10 @@ def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion
         asked = {
             "bucket": pool.submit(_told, model.bucket.connection, partial(_list_bucket, model)),
             "receipts": pool.submit(_told, model.receipts.connection, partial(_read_receipts, model, release_id)),
-            **{one.name: pool.submit(_told, one.connection, partial(_ask_cluster, one)) for one in services},
+            **{
+                one.name: pool.submit(_told, one.connection, partial(_ask_cluster, catalog, model, one))
+                for one in services
+            },
         }
     version, in_source = source.result()
     findings = {"source": in_source, **{name: answer.result() for name, answer in asked.items()}}
@@ -136,13 +140,16 @@ def _read_receipts(model: Model, release_id: str) -> list[str]:
     return []
 
 
-def _ask_cluster(service: Service) -> list[str]:
+def _ask_cluster(catalog: Catalog, model: Model, service: Service) -> list[str]:
     try:
         cluster = Cluster(service.connection)
     except (yaml.YAMLError, ConfigException) as error:
         # The cause is not shown: it may quote the kubeconfig.
         return [f"Connection {service.connection!r} holds no usable kubeconfig ({type(error).__name__}): correct it."]
-    return preflight.problems(cluster, service)
+    if problems := preflight.problems(cluster, service):
+        return problems
+    targets = [one for one in catalog.targets(model.name) if one.service.name == service.name]
+    return [problem for one in targets for problem in find(one, [model.name], cluster).problems]
 
 
 def _told(connection: str, ask: partial[list[str]]) -> list[Finding]:
@@ -155,7 +162,7 @@ def _told(connection: str, ask: partial[list[str]]) -> list[Finding]:
         return [Finding(problem) for problem in ask()]
     except (StoreUnreachableError, ClusterUnreachableError) as error:
         return [Finding(str(error), passing=True)]
-    except (StoreError, EvidenceForgedError, AirflowException, ValueError) as error:
+    except (ClusterRefusedError, StoreError, EvidenceForgedError, AirflowException, ValueError) as error:
         return [Finding(str(error))]
 
 

@@ -7,6 +7,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from kubernetes.config import ConfigException
 
 from modelberth.kubernetes.client import ClusterUnreachableError
+from modelberth.kubernetes.target import Found
 from modelberth.operators.resolve import ResolveModelOperator
 from modelberth.operators.settle import SettleModelOperator
 from modelberth.receipts import StoreError, StoreUnreachableError
@@ -25,6 +26,7 @@ def cluster(monkeypatch):
         return list(found)
 
     monkeypatch.setattr("modelberth.operators.resolve.preflight.problems", problems)
+    monkeypatch.setattr("modelberth.operators.resolve.find", lambda target, models, cluster: Found({}))
     monkeypatch.setattr("modelberth.operators.resolve.Cluster", lambda connection: connection)
     for name in ("S3", "RECEIPTS", "KUBERNETES"):
         monkeypatch.setenv(f"AIRFLOW_CONN_MODELBERTH_{name}", "generic://")
