@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core.plan import Live
 from modelberth.kubernetes import partition, workload
-from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, revision_note
+from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, RECEIPT, revision_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from modelberth.core.digest import Digest
     from modelberth.core.plan import Binding, Plan, Target
 
 Document = dict[str, Any]
@@ -29,9 +30,13 @@ def take_lock(document: Document, release_id: str) -> Operations:
     return [_same_object(document), *_notes(document, "/metadata", {LOCK: release_id})]
 
 
-def release_lock(document: Document) -> Operations:
-    """Return how the workload is held by nobody, if it is held as it was seen."""
-    return [_same_object(document), *_notes(document, "/metadata", {LOCK: None})]
+def release_lock(document: Document, kept: Digest | None = None) -> Operations:
+    """Return how the workload is held by nobody, if it is held as it was seen.
+
+    :param kept: The receipt of the decision that the change stays: the head of the chain that led to what is served.
+    """
+    head = {RECEIPT: str(kept)} if kept else {}
+    return [_same_object(document), *_notes(document, "/metadata", {LOCK: None, **head})]
 
 
 def bring(document: Document, plan: Plan, target: Target) -> Operations:

@@ -20,7 +20,7 @@ from modelberth.core.observed import Decision
 from modelberth.core.plan import PlanRefusedError
 from modelberth.core.progress import State
 from modelberth.core.rollout import Action, Do
-from modelberth.kubernetes import by_hand, patch, workload
+from modelberth.kubernetes import by_hand, capacity, patch, workload
 from modelberth.kubernetes.asked import SOAK_PAUSE
 from modelberth.kubernetes.client import ClusterRefusedError, ClusterUnreachableError, ObjectChangedError
 from modelberth.kubernetes.confirm import Confirming, missing
@@ -154,7 +154,7 @@ class Rollout:
             Do.PUT_BACK: self._decide_to_put_back,
             Do.RESTORE: lambda _, sight: self._patch(patch.put_back(sight.document, self.plan, self.target)),
             Do.UNSTICK: self._unstick,
-            Do.UNLOCK: lambda _, sight: self._patch(patch.release_lock(sight.document)),
+            Do.UNLOCK: lambda _, sight: self._patch(patch.release_lock(sight.document, self._proof.kept())),
             Do.FINISH: self._finish,
         }
 
@@ -176,6 +176,7 @@ class Rollout:
 
     def _start(self, _: Action, sight: Sight) -> None:
         self._proof.require_unchanged()
+        self._require_room(sight.document)
         deployment_revision = workload.notes(sight.document).get("deployment.kubernetes.io/revision")
         body = {
             "plan_digest": str(self.plan.digest),
@@ -183,6 +184,12 @@ class Rollout:
             "deployment_revision": deployment_revision,
         }
         self._proof.write("started", body)
+
+    def _require_room(self, document: Document) -> None:
+        """Refuse what has no room by now; where nothing changes no pod is replaced, and none is needed."""
+        changes = any(one.from_ != one.to for one in self.target.bindings)
+        if problems := capacity.problems(self._known.cluster, document) if changes else []:
+            raise RolloutRefusedError(f"{self.target} was not changed: {' '.join(problems)}")
 
     def _patch(self, operations: list[Document]) -> None:
         self._known.cluster.patch(self._known.path, operations)

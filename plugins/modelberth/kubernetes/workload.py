@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from modelberth.core.revision import Snapshot
 
 LOCK = "modelberth.dev/rollout"
+RECEIPT = "modelberth.dev/receipt"
+"""The digest of the receipt ``08-decided-<target>`` of the release that is live: the head of its chain here."""
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 SET_ELSEWHERE = "valueFrom"
 """Stands for a value that a ConfigMap, Secret or field sets: no path, so never one of a plan's."""

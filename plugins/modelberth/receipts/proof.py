@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core import approval
+from modelberth.core.observed import Decision
 from modelberth.core.plan import Plan, Target, parse
 from modelberth.receipts import evidence_at, ledger_at, open_store
 from modelberth.receipts.answers import approvals, digests
@@ -17,6 +18,7 @@ from modelberth.receipts.signing import EvidenceForgedError, signing_key
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from modelberth.core.digest import Digest
     from modelberth.receipts.evidence import Evidence
 
 Record = dict[str, Any]
@@ -110,6 +112,12 @@ class Proof:
                 return None
             self._records[step] = found
         return self._records[step]
+
+    def kept(self) -> Digest | None:
+        """Return the digest of the decision to keep the change, None if it is not kept."""
+        decided = self.record("decided")
+        kept = decided is not None and decided["decision"] == Decision.KEEP
+        return self.evidence.digest("decided", self.name) if kept else None
 
     def write(self, step: str, body: Record) -> None:
         """Write a record of this target."""

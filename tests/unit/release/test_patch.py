@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from plans import DIGEST, a_binding, a_deployment, a_plan, a_released, a_served, a_target
 
+from modelberth.core.digest import Digest
 from modelberth.core.plan import Binding
 from modelberth.kubernetes import patch
-from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, revision_note
+from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, RECEIPT, revision_note
 
 TO = f"/models/minilm/{DIGEST.hex}.1/files"
 PLAN = a_plan()
@@ -148,6 +149,8 @@ def test_the_lock_is_taken_and_released_as_it_was_seen():
     locked = applied(document, patch.take_lock(document, "ours"))
     assert locked["metadata"]["annotations"] == {LOCK: "ours"}
     assert applied(locked, patch.release_lock(locked))["metadata"]["annotations"] == {}
+    kept = Digest.of(b"decided")
+    assert applied(locked, patch.release_lock(locked, kept))["metadata"]["annotations"] == {RECEIPT: str(kept)}
     taken = copy.deepcopy(locked)
     taken["metadata"]["annotations"][LOCK] = "theirs"
     for operations in (patch.take_lock(document, "ours"), patch.release_lock(locked)):
