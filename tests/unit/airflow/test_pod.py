@@ -59,6 +59,13 @@ def pod(exit_code=0, message="", *, reason="Completed", phase=None):
     )
 
 
+def running():
+    """Build a pod whose program runs."""
+    one = pod(phase="Running")
+    one.status.container_statuses[0].state = k8s.V1ContainerState(running=k8s.V1ContainerStateRunning())
+    return one
+
+
 @pytest.fixture
 def api(monkeypatch):
     """The API server as the operators see it; ``there`` is the pod that it has."""
@@ -220,15 +227,30 @@ def test_every_pod_fits_the_restricted_standard_and_is_labelled(api, uploaded, c
     assert labels["modelberth.dev/step"] == "sync"
 
 
-def test_the_pod_is_waited_for_without_a_worker(api, uploaded, context, monkeypatch):
+@pytest.fixture
+def started(api, uploaded, monkeypatch):
+    """A sync whose pod does not exist before it."""
     task = operator(SyncModelOperator)
     monkeypatch.setattr(task, "find_pod", lambda *_, **__: None)
-    connection = json.dumps({"conn_type": "kubernetes", "extra": {}})
-    monkeypatch.setenv("AIRFLOW_CONN_MODELBERTH_KUBERNETES", connection)
+    monkeypatch.setenv("AIRFLOW_CONN_MODELBERTH_KUBERNETES", json.dumps({"conn_type": "kubernetes", "extra": {}}))
+    return task
+
+
+def test_a_pod_that_takes_long_is_waited_for_without_a_worker(api, started, context, monkeypatch):
+    monkeypatch.setattr("modelberth.operators.pod.STAYS", 0.3)
+    api.there(running())
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute(context)
+        started.execute(context)
     assert deferred.value.method_name == "trigger_reentry"
     assert deferred.value.trigger.config_dict is None
+
+
+def test_the_result_of_a_pod_that_soon_ends_is_taken_at_once(api, started, uploaded, context):
+    ended = pod(message=DONE["sync"])
+    api.there(ended)
+    api.hook.get_pod.side_effect = [running(), running(), ended, ended]
+    started.execute(context)
+    assert uploaded.read("sync", target="embedder")["snapshot"] == SNAPSHOT
 
 
 def test_a_known_damaged_snapshot_is_named_to_sync(api, uploaded, context, monkeypatch):
