@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+    from pendulum import DateTime
 
     from modelberth.catalog import Catalog, Model, Service
     from modelberth.core.digest import Digest
