@@ -116,6 +116,17 @@ def test_sigterm_turns_readiness_off_at_once_and_answers_on_until_drained(start,
         server.get("/healthz")
 
 
+def test_a_kept_connection_ends_with_its_next_answer_while_the_server_drains(start, snapshot):
+    server = start(MODEL_PATH=str(snapshot / "files"), DRAIN_SECONDS="60")
+    server.wait_until_ready()
+    with httpx.Client(base_url=server.url) as client:
+        assert "connection" not in client.get("/modelz").headers
+        server.terminate()
+        answer = client.get("/modelz")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    server.terminate()
+
+
 def test_second_sigterm_leaves_out_the_drain(start, snapshot):
     server = start(MODEL_PATH=str(snapshot / "files"), DRAIN_SECONDS="60")
     server.wait_until_ready()

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from server.drain import LastAnswers
 from server.snapshot import NotServableError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def create_app(serving: Serving, model_path: str) -> FastAPI:
         yield
 
     app = FastAPI(title="Reference server", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(LastAnswers, serving=serving)
     app.add_exception_handler(NotServableError, _unavailable)
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(400, _unprocessable)  # FastAPI's answer to a body that is not UTF-8
