@@ -28,7 +28,7 @@ from modelberth.catalog.schema import (
     Target,
     Workload,
 )
-from modelberth.catalog.sources import DirectorySource, GcsSource, RemoteSource, S3Source
+from modelberth.catalog.sources import DirectorySource, GcsSource, HttpSource, RemoteSource, S3Source
 
 if TYPE_CHECKING:
     from modelberth.catalog.reading import Loc
@@ -41,6 +41,7 @@ __all__ = [
     "Confirm",
     "DirectorySource",
     "GcsSource",
+    "HttpSource",
     "Model",
     "RemoteSource",
     "S3Source",

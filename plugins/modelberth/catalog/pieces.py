@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from modelberth.core import paths
 from modelberth.core.revision import MODEL_NAME
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ def text(pattern: str, what: str) -> Callable[[str], str]:
         return value
 
     return check
+
+
+def _relative(value: str) -> str:
+    """Accept a path that a file of a model may have."""
+    if why := paths.refusal(value):
+        raise ValueError(f"expected a relative path, this one {why}")
+    return value
 
 
 _PREFIX = r"(/[A-Za-z0-9][A-Za-z0-9._=+-]*)*"
@@ -60,6 +68,14 @@ WebUrl = Annotated[
     str,
     AfterValidator(
         text(r"https?://[^\s/@?#]+(/[^\s?#]*)?", "http(s)://host/path, without user, password, query and fragment")
+    ),
+]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+ArchiveName = Annotated[
+    str,
+    AfterValidator(_relative),
+    AfterValidator(
+        text(r".+\.(zip|tar|tgz|tar\.(gz|bz2|xz))", "an archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz")
     ),
 ]
 

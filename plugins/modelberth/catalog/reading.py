@@ -5,6 +5,7 @@ include/models/minilm.yaml line 6: bucket.url: expected s3://bucket/prefix or ..
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
@@ -24,6 +25,9 @@ _Kind = TypeVar("_Kind", bound=BaseModel)
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one in C, ten times as fast, where PyYAML was built with it: all files are read at every parse of the Dags."""
+
+_SECRET = re.compile(r"://[^/@\s]+@")
+"""A user and password in an address: they have no place here, and none in what is said of them."""
 
 
 class _UnreadableError(ValueError):
@@ -119,7 +123,7 @@ def _sentence(kind: type[BaseModel], error: ErrorDetails) -> str:
     text = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
     if error["type"] in ("model_type", "model_attributes_type"):
         text = f"expected a mapping with the keys {', '.join(_keys(kind, list(error['loc'])))}"
-    return text if isinstance(error["input"], dict) else f"{text}; got {error['input']!r}"
+    return text if isinstance(error["input"], dict) else f"{text}; got {_SECRET.sub('://***@', repr(error['input']))}"
 
 
 def _keys(kind: type[BaseModel], above: list[int | str]) -> list[str]:

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from modelberth.catalog.pieces import PROJECT, ConnectionId, GcsUrl, ObjectName, Part, S3Url
+from modelberth.catalog.pieces import (
+    PROJECT,
+    ArchiveName,
+    ConnectionId,
+    GcsUrl,
+    ObjectName,
+    Part,
+    RelativePath,
+    S3Url,
+    WebUrl,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,4 +71,23 @@ class GcsSource(RemoteSource):
     connection: ConnectionId
 
 
-AnySource = Annotated[DirectorySource | S3Source | GcsSource, Field(discriminator="type")]
+class HttpSource(RemoteSource):
+    """Files of a web server below *url*: those that are listed, those of a checksums file, or those in an archive."""
+
+    type: Literal["http"]
+    url: WebUrl
+    connection: ConnectionId | None = None
+    files: Annotated[list[RelativePath], Field(min_length=1)] | None = None
+    checksums: RelativePath | None = None
+    archive: ArchiveName | None = None
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if self.files and self.archive:
+            raise ValueError("files and archive exclude each other: name what lies there, or what holds it")
+        if not (self.files or self.archive or self.checksums):
+            raise ValueError("expected files, checksums or archive: a web server cannot be asked what it has")
+        return self
+
+
+AnySource = Annotated[DirectorySource | S3Source | GcsSource | HttpSource, Field(discriminator="type")]

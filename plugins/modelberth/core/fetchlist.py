@@ -6,12 +6,15 @@
      "files": [{"path": "model.safetensors", "url": "https://host/model.safetensors", "size": 90868376,
                 "sha256": "<64 hex>", "etag": "9bb5...", "version": "<versionId or generation>"},
                {"path": "run.sh", "url": "s3://bucket/run.sh", "size": 120, "executable": true}],
-     "empty_dirs": ["1"]}
+     "empty_dirs": ["1"],
+     "archives": [{"path": "more.tar.gz", "url": "https://host/more.tar.gz", "size": 1203, "sha256": "<64 hex>",
+                   "format": "tar", "into": "sub", "most": 50000}]}
 
 ``url`` is ``http(s)://``, ``s3://bucket/key`` or ``gs://bucket/key``; ``version`` is for the latter two, and
-``modified`` (a Last-Modified) pins what a web server gives no ``etag`` for. All but
-``schema``, ``files``, ``path``, ``url`` and ``size`` may be absent. A list comes from outside: it is bounded before it
-is parsed, and everything that is wrong with it is said at once.
+``modified`` (a Last-Modified) pins what a web server gives no ``etag`` for. All but ``schema``, ``files``, ``path``,
+``url`` and ``size`` may be absent. What is in an archive (``tar``, compressed or not, or ``zip``) becomes files below
+``into``, of at most ``most`` bytes together; its own ``path`` is for messages. A list comes from outside: it is bounded
+before it is parsed, and everything that is wrong with it is said at once.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KEYS = {"schema", "files"}
+_MORE = {"empty_dirs", "archives"}
 _FILE_KEYS = {"path", "url", "size"}
+_ARCHIVE_KEYS = {"format", "most"}
 _OPTIONAL = {"sha256", "etag", "modified", "version", "executable"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -72,24 +77,47 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """Files in one.
+
+    :param format: ``tar`` or ``zip``.
+    :param most: Bytes that they may have together.
+    :param into: Below which directory they go; empty for the model's own.
+    """
+
+    file: Wanted
+    format: str
+    most: int
+    into: str = ""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What a list says of it."""
+        into = {"into": self.into} if self.into else {}
+        return self.file.document | {"format": self.format, "most": self.most} | into
+
+
+@dataclass(frozen=True, slots=True)
 class FetchList:
     """Where a model's files are to be had, sorted by path, and the directories that hold nothing."""
 
     files: tuple[Wanted, ...]
     empty_dirs: tuple[str, ...] = ()
+    archives: tuple[Archive, ...] = ()
 
     @classmethod
-    def of(cls, files: Iterable[Wanted], empty_dirs: Iterable[str] = ()) -> FetchList:
+    def of(cls, files: Iterable[Wanted], empty_dirs: Iterable[str] = (), archives: Iterable[Archive] = ()) -> FetchList:
         """Return the list of *files*, held to all that a list from outside is held to.
 
         :raises Failure: It is not sound; all that is wrong is named.
         """
-        return cls.parse(cls(tuple(files), tuple(empty_dirs)).dump())
+        return cls.parse(cls(tuple(files), tuple(empty_dirs), tuple(archives)).dump())
 
     def dump(self) -> bytes:
         """Return the list as a file; its digest is its name."""
         document: dict[str, Any] = {"schema": 1, "files": [file.document for file in self.files]}
-        return canonical.dump(document | ({"empty_dirs": list(self.empty_dirs)} if self.empty_dirs else {}))
+        more = {"empty_dirs": list(self.empty_dirs), "archives": [item.document for item in self.archives]}
+        return canonical.dump(document | {key: value for key, value in more.items() if value})
 
     @classmethod
     def parse(cls, data: bytes) -> FetchList:
@@ -101,7 +129,8 @@ class FetchList:
         document = _loaded(data)
         refuse_any("fetch list", _document_problems(document))
         files = sorted((Wanted(**item) for item in document["files"]), key=lambda file: file.path)
-        found = cls(tuple(files), tuple(sorted(document.get("empty_dirs", ()))))
+        archives = [_archive(item) for item in document.get("archives", ())]
+        found = cls(tuple(files), tuple(sorted(document.get("empty_dirs", ()))), tuple(archives))
         refuse_any("fetch list", _path_problems(found))
         return found
 
@@ -141,17 +170,40 @@ def _loaded(data: bytes) -> Any:
 
 
 def _document_problems(document: Any) -> list[str]:
-    if not isinstance(document, dict) or not _KEYS <= document.keys() <= _KEYS | {"empty_dirs"}:
-        return [f"It must be an object with the keys {sorted(_KEYS)} and, where needed, 'empty_dirs'."]
+    if not isinstance(document, dict) or not _KEYS <= document.keys() <= _KEYS | _MORE:
+        return [f"It must be an object with the keys {sorted(_KEYS)} and, where needed, {sorted(_MORE)}."]
     problems = []
     if document["schema"] != 1 or type(document["schema"]) is not int:
         problems.append(f"Its schema is {quoted(document['schema'])}; this program knows 1.")
     dirs = document.get("empty_dirs", [])
     if not isinstance(dirs, list) or not all(isinstance(path, str) for path in dirs):
         problems.append("Its empty_dirs is not a list of paths.")
-    if not isinstance(document["files"], list) or not document["files"]:
+    archives = document.get("archives", [])
+    if not isinstance(archives, list):
+        return [*problems, "Its archives is not a list."]
+    if not isinstance(document["files"], list) or not document["files"] + archives:
         return [*problems, "Its files is not a list of one file or more."]
+    problems += [text for item in archives for text in _archive_problems(item)]
     return problems + [text for item in document["files"] for text in _file_problems(item)]
+
+
+def _archive_problems(item: Any) -> list[str]:
+    if not isinstance(item, dict) or not item.keys() >= _ARCHIVE_KEYS:
+        return [f"An archive is {quoted(item)}; expected a file with {sorted(_ARCHIVE_KEYS)}."]
+    problems = _file_problems({key: value for key, value in item.items() if key not in _ARCHIVE_KEYS | {"into"}})
+    if item["format"] not in ("tar", "zip"):
+        problems.append(f"An archive's format is {quoted(item['format'])}; expected 'tar' or 'zip'.")
+    if type(item["most"]) is not int or item["most"] < 0:
+        problems.append(f"An archive's most is {quoted(item['most'])}; expected bytes.")
+    into = item.get("into", "x")
+    if why := paths.refusal(into) if isinstance(into, str) else "is no text":
+        problems.append(f"Path {quoted(into)} {why}.")
+    return problems
+
+
+def _archive(item: dict[str, Any]) -> Archive:
+    own = {key: item[key] for key in (*_ARCHIVE_KEYS, "into") if key in item}
+    return Archive(Wanted(**{key: value for key, value in item.items() if key not in own}), **own)
 
 
 def _file_problems(item: Any) -> list[str]:
@@ -218,7 +270,10 @@ def _web_refusal(url: str) -> str | None:
 
 def _path_problems(found: FetchList) -> list[str]:
     names = [file.path for file in found.files]
-    problems = [f"Path {path!r} {why}." for path in (*names, *found.empty_dirs) if (why := paths.refusal(path))]
+    packed = [archive.file.path for archive in found.archives]
+    problems = [
+        f"Path {path!r} {why}." for path in (*names, *found.empty_dirs, *packed) if (why := paths.refusal(path))
+    ]
     if len(names) > MOST_FILES:
         problems.append(f"It has {len(names)} files; at most {MOST_FILES} are accepted.")
     return problems + paths.clashes(names, found.empty_dirs)

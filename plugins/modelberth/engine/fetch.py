@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelberth.core import paths
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import object_of
 from modelberth.core.location import Place
+from modelberth.engine.archive import unpack
+from modelberth.engine.authorization import Authorization
 from modelberth.engine.origins import Bucket, Web
 from modelberth.engine.remote import RemoteFile
+from modelberth.engine.scan import Directory
 from modelberth.engine.stores import open_source_reader
 from modelberth.engine.transport import Transport
 from modelberth.engine.workers import default_streams, for_each
@@ -16,8 +22,9 @@ from modelberth.engine.workers import default_streams, for_each
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modelberth.core.fetchlist import FetchList, Wanted
+    from modelberth.core.fetchlist import Archive, FetchList, Wanted
     from modelberth.core.layout import BucketUrl
+    from modelberth.engine.source import File
     from modelberth.engine.stopping import Stop
     from modelberth.engine.stores import Reader
 
@@ -31,10 +38,31 @@ class FetchedSource:
     def __init__(self, name: str, wanted: FetchList, stop: Stop) -> None:
         self.name = name
         self._transport = Transport(stop)
+        self._authorization = Authorization(self._transport)
         self._readers: dict[BucketUrl, Reader] = {}
         self._stop = stop
-        self.files: Sequence[RemoteFile] = self._looked_at(wanted.files)
+        self.files: Sequence[File] = self._looked_at(wanted.files)
         self.empty_dirs: Sequence[str] = wanted.empty_dirs
+        if wanted.archives:
+            self._unpack(wanted.archives)
+
+    def _unpack(self, archives: Sequence[Archive]) -> None:
+        """Take the files of archives in, which alone need a disk.
+
+        :raises Failure: One of them is refused, or its files clash with others.
+        """
+        packed = self._looked_at([archive.file for archive in archives])
+        self._scratch = tempfile.TemporaryDirectory(prefix="modelberth-")  # deleted with this object
+        scratch = Path(self._scratch.name)
+        root = scratch / "files"
+        root.mkdir()
+        for archive, file in zip(archives, packed, strict=True):
+            unpack(archive, file, scratch, root / archive.into, self._stop)
+        found = Directory(root, None)
+        self.files = sorted((*self.files, *found.files), key=lambda file: file.path)
+        self.empty_dirs = sorted((*self.empty_dirs, *found.empty_dirs))
+        if problems := paths.clashes([file.path for file in self.files], self.empty_dirs):
+            raise Failure(ExitCode.REFUSED, *(f"{self.name} was refused: {text}" for text in problems[:20]))
 
     def _looked_at(self, wanted: Sequence[Wanted]) -> list[RemoteFile]:
         """Look at all files; name all that cannot be had.
@@ -76,7 +104,7 @@ class FetchedSource:
 
     def _origin(self, item: Wanted) -> Web | Bucket:
         if not item.url.startswith(("s3:", "gs:")):
-            return Web(item, self._transport)
+            return Web(item, self._transport, self._authorization)
         bucket, key = object_of(item.url)
         return Bucket(self._readers[bucket], Place(item.path, key, item.size, "", "", item.version), self._transport)
 

@@ -1,18 +1,18 @@
 """Where a fetch list's files come from: web servers and buckets, each asked once before its bytes are taken.
 
 A redirect is followed by asking, and asked for again whenever a request failed, since what it leads to expires. The
-Authorization of MODELBERTH_FETCH_AUTHORIZATION goes to the server that the list names, and to no other.
+Authorization goes to the server that the list names, and to no other.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.location import Place
+from modelberth.engine.authorization import NAME, server
 from modelberth.engine.http import Get
 from modelberth.engine.remote import changed
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modelberth.core.fetchlist import Wanted
+    from modelberth.engine.authorization import Authorization
     from modelberth.engine.stores import Reader
     from modelberth.engine.transport import Transport
 
-_AUTHORIZATION = "MODELBERTH_FETCH_AUTHORIZATION"
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ELSEWHERE = (301, 307, 400)
@@ -143,12 +143,12 @@ class Bucket(_Origin):
 class Web(_Origin):
     """A file of a web server, pinned by its ETag or time where the server says one."""
 
-    def __init__(self, item: Wanted, transport: Transport) -> None:
+    def __init__(self, item: Wanted, transport: Transport, authorization: Authorization) -> None:
         super().__init__(transport)
         self._item = item
         self._target = item.url
         self._seen_first: Seen | None = None
-        self._authorization = os.environ.get(_AUTHORIZATION, "")
+        self._authorization = authorization
 
     def look(self, item: Wanted) -> bool:
         """Look at the file; return whether ranges can be had.
@@ -188,12 +188,22 @@ class Web(_Origin):
         url = self._item.url
         tags: list[str] = []
         for _ in range(_MOST_REDIRECTS + 1):
-            status, headers = self._first(self._item, Get(url, f"file {self._item.path!r}", self._headers(url)))
+            status, headers = self._asked(url)
             if status not in _REDIRECTS:
                 return url, status, headers, tags
             tags += [headers.get("etag", ""), headers.get("x-linked-etag", "")]
             url = self._next(url, headers.get("location", ""))
         raise self._astray(f"through over {_MOST_REDIRECTS} redirects")
+
+    def _asked(self, url: str) -> tuple[int, Mapping[str, str]]:
+        """Ask once; a second time with the token that the first answer demands."""
+        for last in (False, True):
+            ours = self._headers(url)
+            status, headers = self._first(self._item, Get(url, f"file {self._item.path!r}", ours))
+            used, own = ours.get("Authorization", ""), server(url) == server(self._item.url)
+            if last or status != 401 or not own or not self._authorization.learn(url, used, headers):
+                break
+        return status, headers
 
     def _next(self, url: str, location: str) -> str:
         try:
@@ -214,13 +224,8 @@ class Web(_Origin):
 
     def _headers(self, url: str) -> dict[str, str]:
         """Return the headers for a server: only the one of the list gets to know the Authorization."""
-        ours = self._authorization and _server(url) == _server(self._item.url)
-        return {"Authorization": self._authorization} if ours else {}
-
-
-def _server(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        ours = self._authorization.header(url) if server(url) == server(self._item.url) else ""
+        return {"Authorization": ours} if ours else {}
 
 
 def _refused(item: Wanted, status: int) -> Failure:
@@ -234,9 +239,7 @@ def _refused(item: Wanted, status: int) -> Failure:
     """
     what = f"File {item.path!r} at {item.shown}"
     if status in (401, 403):
-        return Failure(
-            ExitCode.DENIED, f"{what} was denied (HTTP status {status}): check the credentials, or {_AUTHORIZATION}."
-        )
+        return Failure(ExitCode.DENIED, f"{what} was denied (HTTP status {status}): check the credentials, or {NAME}.")
     if status in (404, 410):
         return Failure(ExitCode.NOT_FOUND, f"{what} is not there (HTTP status {status}): make the fetch list anew.")
     return Failure(ExitCode.REFUSED, f"{what} was answered with HTTP status {status}: is the URL that of the file?")

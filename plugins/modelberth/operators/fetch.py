@@ -51,6 +51,7 @@ class FetchModelOperator(ModelPodOperator):
         super().__init__(model=model, target="", **kwargs)
         self.container_resources = RESOURCES
         self._credentials: dict[str, str] = {}
+        self._scratch = 0
 
     def service_of(self, catalog: Catalog) -> Service:
         """Return the first service of the model: its pods are trusted with the bucket already."""
@@ -73,14 +74,18 @@ class FetchModelOperator(ModelPodOperator):
             )
         if self._lends:
             self._credentials = dict(source.credentials())
+        self._scratch = sum(archive.file.size + archive.most for archive in found.held.archives)
         data = found.held.dump()
         bucket, digest = self.config.bucket, Digest.of(data)
         open_store(bucket.url, bucket.connection).create(layout.fetch_list_key(self.model, digest), data)
         return ["upload", str(digest), bucket.url, "--model", self.model, "--upload", self.release_id]
 
     def mounts(self) -> tuple[list[k8s.V1Volume], list[k8s.V1VolumeMount]]:
-        """Return none: nothing is kept where the pod runs."""
-        return [], []
+        """Return none but for archives: only what has to be unpacked is ever on a disk, and gone with the pod."""
+        if not self._scratch:
+            return [], []
+        room = k8s.V1EmptyDirVolumeSource(size_limit=str(self._scratch))
+        return [k8s.V1Volume(name="scratch", empty_dir=room)], [k8s.V1VolumeMount(name="scratch", mount_path="/tmp")]  # noqa: S108 - its own
 
     def specify(self, basis: dict[str, Any]) -> None:
         """Name the Secret with the source's credentials, if the catalog does."""

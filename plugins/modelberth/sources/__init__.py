@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelberth.catalog import DirectorySource, GcsSource, S3Source
+from modelberth.catalog import DirectorySource, GcsSource, HttpSource, S3Source
 from modelberth.sources.directory import Directory
 from modelberth.sources.gcs import GcsPrefix
+from modelberth.sources.http import HttpFiles
 from modelberth.sources.proposal import proposal, require_proposed
 from modelberth.sources.protocol import Source, SourceVersion
 from modelberth.sources.s3 import S3Prefix
@@ -26,3 +27,6 @@ def source_of(model: Model) -> Source:
             return S3Prefix(source.url, source.connection)
         case GcsSource() as source:
             return GcsPrefix(source.url, source.connection)
+        case HttpSource() as source:
+            named = tuple(source.files or ()), source.checksums or "", source.archive or ""
+            return HttpFiles(source.url, source.connection, *named, model.size_limit)

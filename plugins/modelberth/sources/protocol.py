@@ -34,9 +34,11 @@ class SourceVersion:
     @classmethod
     def listed(cls, held: FetchList, label: str = "") -> SourceVersion:
         """Return the version that a list of files is: paths and what pins their bytes, not where they are had."""
-        files = [[file.path, file.size, file.executable, _pin(file)] for file in held.files]
+        packed = [(item.file, f"{item.format}:{item.into}") for item in held.archives]
+        every = [(file, "") for file in held.files] + packed
+        files = [[file.path, file.size, file.executable, _pin(file), how] for file, how in every]
         name = Digest.of(canonical.dump({"files": files, "empty_dirs": list(held.empty_dirs)}))
-        return cls(name, len(held.files), sum(file.size for file in held.files), held, label)
+        return cls(name, len(every), sum(file.size for file, _ in every), held, label)
 
 
 def _pin(file: Wanted) -> str:

@@ -33,6 +33,8 @@ SERVICE = {
     "ready_within": 120,
 }
 GONE = object()
+S3 = {"type": "s3", "url": "s3://raw/minilm", "connection": "raw_s3"}
+HTTP = {"type": "http", "url": "https://host/minilm"}
 
 
 @pytest.fixture
@@ -172,8 +174,27 @@ def test_one_smoke_request_needs_no_list(root):
     ("key", "value", "said"),
     [
         ("source", GONE, "minilm.yaml: source: the key 'source' is missing"),
-        ("source", "dir", "line 1: source: expected a mapping with the keys type, path, secret, identity, url, connection; got 'dir'"),
-        ("source.type", "ftp", "line 2: source.type: expected one of: directory, s3, gcs; got 'ftp'"),
+        (
+            "source",
+            "dir",
+            "line 1: source: expected a mapping with the keys type, path, secret, identity, url, connection",
+        ),
+        ("source.type", "ftp", "line 2: source.type: expected one of: directory, s3, gcs, http"),
+        ("source", {"url": "x"}, "line 1: source: the key 'type' is missing; expected one of: directory, s3"),
+        ("source", S3 | {"url": "gs://b-b/x"}, "source.url: expected s3://bucket/prefix"),
+        ("source", S3 | {"url": "s3://key:secret@bucket/x"}, "source.url: expected s3://bucket/prefix"),
+        ("source", {"type": "s3", "url": "s3://raw/x"}, "source.connection: the key 'connection' is missing"),
+        ("source", S3 | {"secret": "a", "identity": True}, "source: secret and identity exclude each other"),
+        ("source", S3 | {"path": "x"}, "source.path: unknown key 'path'; expected one of: secret, identity, type, url"),
+        ("source", HTTP, "source: expected files, checksums or archive"),
+        ("source", HTTP | {"files": ["a"], "archive": "b.zip"}, "source: files and archive exclude each other"),
+        ("source", HTTP | {"files": ["a", "../b"]}, "source.files[1]: expected a relative path, this one has the part"),
+        ("source", HTTP | {"archive": "b.rar"}, "source.archive: expected an archive: .zip, .tar"),
+        (
+            "source",
+            HTTP | {"url": "https://me:secret@host/x"},
+            "user, password, query and fragment; got 'https://***@host/x'",
+        ),
         ("source.path", GONE, "line 1: source.path: the key 'path' is missing"),
         ("source.path", "", "source.path: String should have at least 1 character; got ''"),
         ("source.paht", "x", "source.paht: unknown key 'paht'; expected one of: type, path"),
