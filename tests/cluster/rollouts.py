@@ -285,6 +285,11 @@ class Releases:
         snapshot = self.stand.stage(self.name, "abcdef"[self.staged], *flaws)
         return Release(self.stand, self._plan(snapshot, self._target(snapshot, kind, changes)))
 
+    def of(self, snapshot: Snapshot, **changes: Any) -> Release:
+        """Return another release, of a snapshot that is on the claim, to a Deployment that is there."""
+        self.proposed += 1
+        return Release(self.stand, self._plan(snapshot, self._target(snapshot, "Deployment", changes)))
+
     def _target(self, snapshot: Snapshot, kind: str, changes: dict[str, Any]) -> Target:
         document, stand, name = self.stand.read(self.name, kind), self.stand, self.name
         to = f"/models/{name}/{snapshot}/files"
