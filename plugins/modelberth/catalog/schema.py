@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, JsonValue, model_validator
 
 from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, ObjectName, Part, text
 from modelberth.catalog.sources import AnySource
@@ -120,12 +121,12 @@ class Smoke(Part):
     """
 
     path: HttpPath
-    body: dict[str, Any] | list[Any] | None = None
+    body: dict[str, JsonValue] | list[JsonValue] | None = None
     status: Annotated[int, Field(ge=100, le=599)] = 200
     json_path: Annotated[
         str, AfterValidator(text(r"\w+(\.\w+)*", "keys and indexes joined by '.', such as data.0"))
     ] | (None) = None
-    equals: Any = None
+    equals: JsonValue = None
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
@@ -138,8 +139,10 @@ class Smoke(Part):
 
 
 def _are_numbers(value: Any) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+    """Return whether *value* is a number, or a list of such, however deep."""
+    if isinstance(value, list):
+        return bool(value) and all(_are_numbers(one) for one in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Probe(Part):
@@ -156,6 +159,13 @@ def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
+REPORTS = {"vllm": "/v1/models", "triton": "/v2/repository/index"}
+"""Where servers of a style report, unless ``report`` says something else."""
+
+LARGEST_ORDER = 64 * 1024
+"""Bytes: what a probe pod is to ask is one word of its command line, of which Linux takes 128 KiB."""
+
+
 class Confirm(Part):
     """How much a pod must show before it counts: ``declared``, ``reported`` (asks it), ``behaved`` (uses it as well).
 
@@ -166,9 +176,16 @@ class Confirm(Part):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     report: HttpPath | None = None
     style: Literal["path", "vllm", "triton"] = "path"
-    """How the report names what is served: its path or revision, or as vLLM's or Triton's does."""
+    """How the report names what is served: its path or revision, or as vLLM's or Triton's does, which have their own
+    address for it."""
     smoke: Annotated[list[Smoke], BeforeValidator(_one_or_more)] = Field(default_factory=list)
     probe: Probe | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _report_of_its_style(cls, given: Any) -> Any:
+        known = REPORTS.get(str(given.get("style"))) if isinstance(given, dict) else None
+        return {"report": known} | given if known else given
 
     @model_validator(mode="after")
     def _level_is_possible(self) -> Self:
@@ -176,6 +193,10 @@ class Confirm(Part):
         missing = [key for key in needs if not getattr(self, key)]
         if missing:
             raise ValueError(f"level {self.level!r} needs {' and '.join(missing)} as well")
+        if self.probe and self.level == "declared":
+            raise ValueError("probe needs level 'reported' or 'behaved': 'declared' asks the pods nothing")
+        if self.probe and len(json.dumps([one.body for one in self.smoke])) > LARGEST_ORDER:
+            raise ValueError(f"smoke bodies of more than {LARGEST_ORDER} bytes are too large for a probe pod")
         return self
 
 

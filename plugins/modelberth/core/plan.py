@@ -16,7 +16,7 @@
                   "ready_within": 120,
                   "confirm": {"level": "reported", "port": 8000, "report": "/modelz", "style": "path", "smoke": [],
                               "probe": null},
-                  "capacity": {"verdict": "fits", "reasons": []}, "canary": null}]}
+                  "capacity": {"verdict": "fits", "reasons": []}, "canary": null, "preview": false}]}
 
 The first of ``models`` is the release's own; the others are switched with it, each proven by the receipts of its own
 release. In a rollback the first is of the earlier release that brought what is served again. ``from`` is null where
@@ -240,6 +240,8 @@ class Target:
     confirm: Confirm
     capacity: Capacity
     canary: Canary | None
+    preview: bool = False
+    """Whether one pod is tried before the gate; its receipt is asked for then."""
 
     def bindings_of(self, model: str) -> list[Binding]:
         """Return the bindings that name *model*."""

@@ -66,6 +66,14 @@ def names_in_command(one: Container, variable: str, value: str) -> bool:
     return any(value in word or by_shell.search(word) for word in words)
 
 
+def refers_to(one: Container, variable: str) -> bool:
+    """Return whether the command line of *one* would name *variable* if it had a value, as in ``names_in_command``."""
+    value = "\0"  # no command line has it
+    env = [(name, value if name == variable else text) for name, text in one.env]
+    known = env if variable in dict(env) else [(variable, value), *env]
+    return names_in_command(Container(one.name, one.words, tuple(known)), variable, value)
+
+
 def problems(containers: Iterable[Container], bound: Mapping[tuple[str, str], str], model: str) -> list[str]:
     """Return why what *bound* sets cannot be all that the containers use of *model*, a sentence each.
 

@@ -9,6 +9,7 @@ from modelberth.core.variable import Container
 from modelberth.kubernetes import workload
 
 if TYPE_CHECKING:
+    from modelberth.catalog import Service, Workload
     from modelberth.core.plan import Binding, Target
 
 Document = dict[str, Any]
@@ -31,7 +32,28 @@ def declared(target: Target, pod: Document) -> list[str]:
                 f"{binding.to} in container {binding.container} does not lead to snapshot "
                 f"{target.snapshot_of(binding.model)} on a read-only volume of claim {target.claim}"
             )
-    return problems + _other_ways(spec, target) + _unproven(spec, target)
+    return problems + _fixed(spec, target) + _unproven(spec, target)
+
+
+def other_ways(document: Document, service: Service, one: Workload) -> list[str]:
+    """Return how *one*, a workload of *service*, would go on by a path that no variable sets, whatever was released."""
+    containers = [container_of(each) for each in workload.containers(document)]
+    bound = [binding for binding in service.bindings if service.workload_of(binding) == one]
+    models = dict.fromkeys(binding.model for binding in bound)
+    problems = [
+        said
+        for model in models
+        for said in variable.problems(
+            containers, {(each.container, each.variable): "" for each in bound if each.model == model}, model
+        )
+    ]
+    if service.confirm.style == "triton" and service.confirm.level != "declared":
+        problems += [
+            _triton(each.container, each.variable)
+            for each in bound
+            if not any(variable.refers_to(there, each.variable) for there in containers if there.name == each.container)
+        ]
+    return problems
 
 
 def as_template(pod: Document) -> Document:
@@ -54,26 +76,28 @@ def container_of(one: Document) -> Container:
     return Container(one["name"], tuple(words), tuple(env))
 
 
-def _other_ways(spec: Document, target: Target) -> list[str]:
+def _fixed(spec: Document, target: Target) -> list[str]:
     containers = [container_of(one) for one in workload.containers(spec)]
     bound = {(one.container, one.variable): one for one in target.bindings}
-    paths = {model: {at: one.to for at, one in bound.items() if one.model == model} for model in _models(target)}
-    return [said for model in paths for said in variable.problems(containers, paths[model], model)]
-
-
-def _models(target: Target) -> list[str]:
-    return [one.model for one in target.served]
+    models = [one.model for one in target.served]
+    paths = {model: {at: one.to for at, one in bound.items() if one.model == model} for model in models}
+    return [said for model in models for said in variable.problems(containers, paths[model], model)]
 
 
 def _unproven(spec: Document, target: Target) -> list[str]:
     if target.confirm.style != "triton" or target.confirm.level == "declared":
         return []
     return [
-        f"Triton's report names no path, so the command of container {binding.container} has to: "
-        f"--model-repository=$({binding.variable})"
+        _triton(binding.container, binding.variable)
         for binding in target.bindings
         if not named_in_command(spec, binding)
     ]
+
+
+def _triton(container: str, name: str) -> str:
+    return (
+        f"Triton's report names no path, so the command of container {container!r} has to: --model-repository=$({name})"
+    )
 
 
 def _leads_to_snapshot(spec: Document, one: Document, binding: Binding, target: Target) -> bool:

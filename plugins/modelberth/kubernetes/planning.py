@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core import approval, layout
@@ -24,7 +25,7 @@ from modelberth.core.plan import (
 )
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
-from modelberth.kubernetes import patience, workload
+from modelberth.kubernetes import canary, patience, workload
 from modelberth.kubernetes.target import Found, find
 from modelberth.receipts import open_store
 from modelberth.receipts.damage import damage_record
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
     from modelberth.receipts import Evidence
 
 
-def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
+def make_plan(catalog: Catalog, model_name: str, evidence: Evidence, others: Sequence[Evidence] = ()) -> Plan:
     """Return the plan of the release that *evidence* is about.
 
+    :param others: Of releases of other models that are switched with it.
     :raises PlanRefusedError: With everything that stands in the way of a rollout, as far as it can be known.
     :raises EvidenceMissingError: Something is not proven, such as a target that came into the catalog meanwhile.
     """
@@ -49,35 +51,67 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence) -> Plan:
     services = catalog.services_of(model_name)
     if not services:
         raise PlanRefusedError(f"Release {evidence.release_id} has no target: no service binds {model.name!r}.")
-    released = read_released(model, evidence)
-    snapshots = {service.name: read_verified(evidence, model, service, released.revision) for service in services}
-    found = {target.name: find(target, [model.name]) for target in targets}
+    parts = [_Part.read(catalog, one) for one in (evidence, *others)]
+    found = {target.name: find(target, [part.released.model for part in parts]) for target in targets}
     problems = [problem for one in found.values() for problem in one.problems]
-    verified = {service.name: evidence.read("verify", service.name) for service in services}
     for target in targets:
-        one, read = found[target.name], verified[target.service.name]
+        one, read = found[target.name], _reading(parts, target)
         problems += patience.problems(target.service, one.document, one.containers, read) if one.bindings else []
+    problems += [said for one in targets for said in canary.problems(one, found[one.name].document)]
     gate = _gate(services, evidence)
     problems += _gate_problems(gate)
     if problems:
         raise PlanRefusedError(f"Release {evidence.release_id} cannot be rolled out: {' '.join(problems)}")
-    difference_to = _Differences(model, released.revision)
+    planned = [
+        make_target(
+            one,
+            found[one.name],
+            {part.released.model: part.snapshots[one.service.name] for part in _at(parts, one)},
+            {part.released.model: part.difference_to for part in _at(parts, one)},
+            _reading(parts, one),
+        )
+        for one in targets
+    ]
     return Plan(
         model=model.name,
         release_id=evidence.release_id,
-        models=(released,),
+        models=tuple(part.released for part in parts),
         gate=gate,
-        targets=tuple(
-            make_target(
-                one,
-                found[one.name],
-                {model.name: snapshots[one.service.name]},
-                {model.name: difference_to},
-                verified[one.service.name],
-            )
-            for one in targets
-        ),
+        targets=tuple(canary.with_what_is_tried_first(planned, targets)),
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One model that the plan switches: what its release has proven; *verified* and *snapshots* by service."""
+
+    released: Released
+    verified: Mapping[str, Mapping[str, Any]]
+    snapshots: Mapping[str, Snapshot]
+    difference_to: _Differences
+
+    @classmethod
+    def read(cls, catalog: Catalog, evidence: Evidence) -> _Part:
+        """Return what *evidence* shows for all services of its model."""
+        model, services = catalog.model(evidence.model), catalog.services_of(evidence.model)
+        released = read_released(model, evidence)
+        return cls(
+            released,
+            {one.name: evidence.read("verify", one.name) for one in services},
+            {one.name: read_verified(evidence, model, one, released.revision) for one in services},
+            _Differences(model, released.revision),
+        )
+
+
+def _at(parts: Sequence[_Part], target: catalogs.Target) -> list[_Part]:
+    """Return those of *parts* whose model *target* serves."""
+    return [part for part in parts if target.service.bindings_of(part.released.model, target.workload)]
+
+
+def _reading(parts: Sequence[_Part], target: catalogs.Target) -> dict[str, float]:
+    """Return what verify said of all bytes that pods of *target* are to load, and in how many seconds it read them."""
+    read = [part.verified[target.service.name] for part in _at(parts, target)]
+    return {key: sum(one.get(key) or 0 for one in read) for key in ("bytes", "seconds")}
 
 
 def read_released(model: Model, evidence: Evidence) -> Released:
@@ -166,6 +200,7 @@ def make_target(
         confirm=_confirm(service),
         capacity=found.room,
         canary=None,
+        preview=False,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core.ownership import owner
 from modelberth.kubernetes.client import ClusterRefusedError, ObjectMissingError, workload_path
+from modelberth.kubernetes.declared import other_ways
 from modelberth.kubernetes.workload import SET_ELSEWHERE, container, containers, covering, live_value, mount, set_by
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def workload_problems(document: Document | None, service: Service, workload: Wor
     for binding in service.bindings:
         if service.workload_of(binding) == workload:
             found += _binding_problems(document, binding, service.claim)
+    found += [f"{problem}." for problem in other_ways(document, service, workload)]
     return [f"{name}: {problem}" for problem in dict.fromkeys(found)]
 
 
