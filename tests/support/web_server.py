@@ -15,6 +15,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def do_GET(self):
         web = self.server.web
         path = unquote(self.path.partition("?")[0]).lstrip("/")
@@ -23,6 +26,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         refusal = web.refuse(path, self.headers)
         if refusal:
             self.answer(*refusal)
+        elif answered := web.api(self.path, self.headers):
+            self.answer(*answered)
         elif path not in web.files:
             self.answer(404, {"Content-Type": "text/html"}, b"<html>Not found")
         else:
@@ -53,7 +58,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in (headers | {"Content-Length": str(len(body))}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 class WebServer:
@@ -68,6 +74,7 @@ class WebServer:
         self.ranges = True
         self.content_type = "application/octet-stream"
         self.refuse = lambda path, headers: None
+        self.api = lambda path, headers: None
         self.requests = []
         self.lock = threading.Lock()
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler)

@@ -28,7 +28,14 @@ from modelberth.catalog.schema import (
     Target,
     Workload,
 )
-from modelberth.catalog.sources import DirectorySource, GcsSource, HttpSource, RemoteSource, S3Source
+from modelberth.catalog.sources import (
+    DirectorySource,
+    GcsSource,
+    HttpSource,
+    HuggingFaceSource,
+    RemoteSource,
+    S3Source,
+)
 
 if TYPE_CHECKING:
     from modelberth.catalog.reading import Loc
@@ -42,6 +49,7 @@ __all__ = [
     "DirectorySource",
     "GcsSource",
     "HttpSource",
+    "HuggingFaceSource",
     "Model",
     "RemoteSource",
     "S3Source",

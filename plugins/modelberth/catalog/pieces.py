@@ -78,6 +78,10 @@ ArchiveName = Annotated[
         text(r".+\.(zip|tar|tgz|tar\.(gz|bz2|xz))", "an archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz")
     ),
 ]
+RepositoryName = Annotated[
+    str,
+    AfterValidator(text(r"[\w.-]+(/[\w.-]+)?", "a repository's name, such as sentence-transformers/all-MiniLM-L6-v2")),
+]
 
 
 class Part(BaseModel):

@@ -22,6 +22,7 @@ from modelberth.catalog.pieces import (
     ObjectName,
     Part,
     RelativePath,
+    RepositoryName,
     S3Url,
     WebUrl,
 )
@@ -90,4 +91,17 @@ class HttpSource(RemoteSource):
         return self
 
 
-AnySource = Annotated[DirectorySource | S3Source | GcsSource | HttpSource, Field(discriminator="type")]
+class HuggingFaceSource(RemoteSource):
+    """A repository of the Hugging Face Hub; the token is the connection's password, another Hub is its host."""
+
+    type: Literal["huggingface"]
+    repository: RepositoryName
+    revision: Annotated[str, Field(min_length=1)] = "main"
+    connection: ConnectionId | None = None
+    include: list[str] = Field(default_factory=list)
+    exclude: list[str] = Field(default_factory=list)
+
+
+AnySource = Annotated[
+    DirectorySource | S3Source | GcsSource | HttpSource | HuggingFaceSource, Field(discriminator="type")
+]

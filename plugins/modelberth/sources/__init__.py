@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelberth.catalog import DirectorySource, GcsSource, HttpSource, S3Source
+from modelberth.catalog import DirectorySource, GcsSource, HttpSource, HuggingFaceSource, S3Source
 from modelberth.sources.directory import Directory
 from modelberth.sources.gcs import GcsPrefix
 from modelberth.sources.http import HttpFiles
+from modelberth.sources.huggingface import HubRepository
 from modelberth.sources.proposal import proposal, require_proposed
 from modelberth.sources.protocol import Source, SourceVersion
 from modelberth.sources.s3 import S3Prefix
@@ -30,3 +31,6 @@ def source_of(model: Model) -> Source:
         case HttpSource() as source:
             named = tuple(source.files or ()), source.checksums or "", source.archive or ""
             return HttpFiles(source.url, source.connection, *named, model.size_limit)
+        case HuggingFaceSource() as source:
+            patterns = tuple(source.include), tuple(source.exclude)
+            return HubRepository(source.repository, source.revision, source.connection, *patterns)

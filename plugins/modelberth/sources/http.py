@@ -75,7 +75,7 @@ class HttpFiles:
         if not self.checksums:
             return {}
         what = f"Checksums file {self.checksums!r}"
-        return checksums.parse(self._web.read(self._at(self.checksums), what)[0], what)
+        return checksums.parse(self._web.read(self._at(self.checksums), what), what)
 
     def _packed(self, file: Wanted) -> FetchList:
         kind = next(kind for end, kind in ARCHIVES.items() if file.path.lower().endswith(end))

@@ -77,34 +77,36 @@ class Web:
         :param what: What is asked for, as messages name it.
         :raises Failure: It is not to be had, or is none.
         """
-        return self.page(url, what, **params)[0]
+        with self.ask(url, what, params) as answer:
+            if answer.status_code != 200:
+                raise refused(answer, what)
+            return self.parsed(answer, what)
 
-    def page(self, url: str, what: str, **params: Any) -> tuple[Any, Mapping[str, str]]:
-        """Return the JSON that is at *url*, and the answer's headers.
+    @staticmethod
+    def parsed(answer: Response, what: str) -> Any:
+        """Return the JSON that an answer is.
 
-        :raises Failure: It is not to be had, or is none.
+        :raises Failure: It is none.
         """
-        data, headers = self.read(url, what, params=params)
         try:
-            return json.loads(data), headers
+            return json.loads(b"".join(_bounded(answer, what)))
         except (ValueError, RecursionError) as error:
-            text = f"{what} could not be had: the answer of {_shown(url)} is no JSON. Is it the right address?"
+            text = f"{what} could not be had: the answer of {_shown(answer.url)} is no JSON. Is it the right address?"
             raise Failure(ExitCode.REFUSED, text) from error
 
-    def read(
-        self, url: str, what: str, params: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[bytes, Mapping[str, str]]:
-        """Return the bytes that are at *url*, and the answer's headers.
+    def read(self, url: str, what: str) -> bytes:
+        """Return the bytes that are at *url*.
 
         :raises Failure: They are not to be had, or over 64 MiB.
         """
-        with self.ask(url, what, params, headers) as answer:
+        with self.ask(url, what) as answer:
             if answer.status_code != 200:
                 raise refused(answer, what)
-            data = b"".join(_bounded(answer, what))
-            return data, answer.headers
+            return b"".join(_bounded(answer, what))
 
-    def ask(self, url: str, what: str, params: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+    def ask(
+        self, url: str, what: str, params: Any = None, headers: Mapping[str, str] | None = None, *, follow: bool = True
+    ) -> Response:
         """Return an answer whose body is not read yet; one that a later try may change is not returned.
 
         :raises Failure: There was none, nor after retries.
@@ -115,7 +117,9 @@ class Web:
         while True:
             tries += 1
             try:
-                answer = self._session.get(url, params=params, headers=headers, timeout=TIMEOUTS, stream=True)
+                answer = self._session.get(
+                    url, params=params, headers=headers, timeout=TIMEOUTS, stream=True, allow_redirects=follow
+                )
             except (RequestException, ValueError) as error:
                 if tries >= TRIES:
                     text = f"{what} could not be had: {_shown(url)} does not answer ({type(error).__name__})."
@@ -137,8 +141,8 @@ class Web:
 
         if not self.connection:
             return Session()
-        session: Session = HttpHook(http_conn_id=self.connection).get_conn()
         said = authorization(self.connection)
+        session: Session = HttpHook(http_conn_id=self.connection).get_conn()
         if said:
             session.auth = _Stated(said)
         return session

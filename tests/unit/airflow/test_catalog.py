@@ -186,6 +186,7 @@ def test_one_smoke_request_needs_no_list(root):
         ("source", {"type": "s3", "url": "s3://raw/x"}, "source.connection: the key 'connection' is missing"),
         ("source", S3 | {"secret": "a", "identity": True}, "source: secret and identity exclude each other"),
         ("source", S3 | {"path": "x"}, "source.path: unknown key 'path'; expected one of: secret, identity, type, url"),
+        ("source", {"type": "huggingface", "repository": "https://hf.co"}, "source.repository: expected a repository"),
         ("source", HTTP, "source: expected files, checksums or archive"),
         ("source", HTTP | {"files": ["a"], "archive": "b.zip"}, "source: files and archive exclude each other"),
         ("source", HTTP | {"files": ["a", "../b"]}, "source.files[1]: expected a relative path, this one has the part"),
