@@ -64,8 +64,9 @@ def serving_namespace(settings: Settings, name: str, *, lasting: bool = False) -
         apply(settings, local_storage(settings, name))
     [claim] = manifest(settings, "claim.yaml")
     claim["spec"]["storageClassName"] = values["STORAGE_CLASS"]
-    rights = [*manifest(settings, "rbac.yaml"), named_rights(settings, values, lasting=lasting)]
-    apply(settings, [*rights, claim, bucket_secret(values)], name)
+    rights = [*manifest(settings, "rbac.yaml"), *manifest(settings, "prune.yaml")]
+    named = named_rights(settings, values, lasting=lasting)
+    apply(settings, [*rights, named, claim, bucket_secret(values)], name)
     if values["STORAGE_CLASS"] == LOCAL_CLASS:  # another class may bind only when the first pod comes
         wait_for_claim(settings, name)
 

@@ -134,7 +134,7 @@ def decide(one: Lying, seen: Seen, grace: timedelta, now: datetime) -> Decision:
     if users := seen.users(one):
         return Decision(one, Do.LIFT if marked else Do.KEEP, f"Used by {_listed(users)}.")
     if doubts := seen.doubts(one):
-        return Decision(one, Do.LIFT if one.trashed else Do.REFUSE, " ".join(doubts))
+        return Decision(one, Do.LIFT if one.trashed else Do.REFUSE, _doubted(doubts))
     if not marked:
         return Decision(one, Do.CONDEMN, f"Nothing uses it: it goes in {_span(grace)} if that stays so.")
     if one.condemned and now - one.condemned >= grace:
@@ -159,7 +159,7 @@ def second_look(one: Lying, seen: Seen) -> Decision:
     if users := seen.users(one):
         return Decision(one, Do.LIFT, f"Used by {_listed(users)}, seen at the second look.")
     if doubts := seen.doubts(one):
-        return Decision(one, Do.LIFT if one.trashed else Do.WAIT, " ".join(doubts))
+        return Decision(one, Do.LIFT if one.trashed else Do.WAIT, _doubted(doubts))
     return Decision(one, Do.DELETE if one.trashed else Do.WAIT, "Nothing uses it, seen twice.")
 
 
@@ -245,8 +245,8 @@ def claimed(listing: Mapping[str, Any], damaged: Collection[tuple[str, Snapshot]
     return Claimed(snapshots, staging)
 
 
-def table(decisions: Sequence[Decision], staging: Mapping[str, int]) -> str:
-    """Return what becomes of everything on the claim as a Markdown table, what changes first.
+def table(decisions: Sequence[Decision], staging: Mapping[str, int], seen: Seen) -> str:
+    """Return what becomes of everything on the claim as a Markdown table, what changes first, and what is in doubt.
 
     :param staging: Revisions whose staging directories go, with their bytes.
     """
@@ -261,7 +261,9 @@ def table(decisions: Sequence[Decision], staging: Mapping[str, int]) -> str:
         for revision, count in sorted(staging.items())
     ]
     lines = ["| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) if len(rows) > 2 else "There is nothing on the claim."
+    doubts = [f"* {why}" for why in dict.fromkeys(doubt.why for doubt in seen.unknown)]
+    about = ["", "What is used cannot be known as long as:", "", *doubts] if doubts else []
+    return "\n".join([*(lines if len(rows) > 2 else ["There is nothing on the claim."]), *about])
 
 
 def _lying(model: str, row: Mapping[str, Any], trashed: bool, damaged: Collection[tuple[str, Snapshot]]) -> Lying:
@@ -270,6 +272,11 @@ def _lying(model: str, row: Mapping[str, Any], trashed: bool, damaged: Collectio
     since = row.get("condemned")
     condemned = datetime.fromisoformat(since) if since else None
     return Lying(model, snapshot, state, int(row.get("bytes", 0)), condemned, trashed)
+
+
+def _doubted(doubts: Sequence[str]) -> str:
+    more = f" And {len(doubts) - 1} reasons more, see below." if len(doubts) > 1 else ""
+    return f"Nobody can know whether it is used. {doubts[0]}{more}"
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

@@ -105,13 +105,18 @@ def _claims(cluster: Cluster, where: Storage) -> Claims:
 
 
 def _in_namespace(cluster: Cluster, namespace: str, *, claims: Claims, models: Collection[str]) -> Seen:
-    seen, config = [], _config(cluster, namespace)
+    config = _config(cluster, namespace)
+    seen: list[Seen] = []
+    refused: dict[str, ClusterRefusedError] = {}
     for group, kind, plural in _KINDS:
         try:
             found = listed(cluster, f"{group}/namespaces/{namespace}/{plural}")
             seen += [_uses(document, kind, namespace, claims, models, config) for document in found]
         except ClusterRefusedError as error:
-            seen.append(Seen(unknown=(Unknown(_missing("list", plural, namespace, cluster, error)),)))
+            refused[plural] = error
+    if refused:
+        why = _missing("list", ", ".join(refused), namespace, cluster, next(iter(refused.values())))
+        seen.append(Seen(unknown=(Unknown(why),)))
     text = json.dumps(config)
     seen.append(Seen(tuple(Use(f"a ConfigMap in {namespace}", one) for one in mentions(text))))
     return together(seen)

@@ -65,8 +65,10 @@ class PruneClaimOperator(BaseOperator):
                 self._pod = ClaimPod(ours.cluster, ours.services[0], STEP)
                 held = self._clear_pods(ours)
                 lies = self._listed(ours)
-                decisions = ours.decisions(lies.snapshots, ours.seen(lies.snapshots))
-                self._show(decisions, lies)
+                seen = ours.seen(lies.snapshots)
+                decisions = ours.decisions(lies.snapshots, seen)
+                self.plan = table(decisions, lies.staging, seen)
+                self.log.info("Claim %s/%s:\n%s", self.namespace, self.claim, self.plan)
                 done = {} if self._is_dry else self._do(ours, decisions, lies)
         except (ClusterUnreachableError, PodLostError) as error:
             raise AirflowException(str(error)) from error
@@ -93,10 +95,6 @@ class PruneClaimOperator(BaseOperator):
         listing = self._run(["list", CLAIM], writes=False).result("list")
         there = claimed(listing)
         return claimed(listing, ours.damaged(there.snapshots))
-
-    def _show(self, decisions: Sequence[Decision], lies: Claimed) -> None:
-        self.plan = table(decisions, lies.staging)
-        self.log.info("Claim %s/%s:\n%s", self.namespace, self.claim, self.plan)
 
     def _do(self, ours: Pruning, decisions: Sequence[Decision], lies: Claimed) -> dict[str, str]:
         """Move, look again, delete; return what was done."""
