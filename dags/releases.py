@@ -6,10 +6,11 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow.sdk import DAG, TaskGroup, chain
+from airflow.sdk import DAG, Param, TaskGroup, chain
 
 from modelberth.catalog import RemoteSource, load
 from modelberth.core.gate import answers
+from modelberth.operators import WITH
 from modelberth.operators.assets import LIVE, asset_of
 from modelberth.operators.check import CheckModelOperator
 from modelberth.operators.fetch import FetchModelOperator
@@ -38,6 +39,11 @@ DEFAULTS = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
 }
+
+TOGETHER = (
+    "Other models of the same services, such as an adapter of this base: the newest release of each that waits for a "
+    "decision is approved and switched together with this one."
+)
 
 DOC = """
 Takes model **{model}** from its source into service at {targets}. Each step proves what the next one relies on and
@@ -73,6 +79,7 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target], 
         catchup=False,
         is_paused_upon_creation=False,  # it starts by itself never; paused, it would swallow what refresh proposes
         default_args=DEFAULTS,
+        params=parameters(model, services),
         tags=["modelberth", "release", *(f"service:{service.name}" for service in services)],
         doc_md=DOC.format(model=model, targets=names),
     ) as dag:
@@ -94,6 +101,13 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target], 
         # An empty group would cut the chain: what follows it would not wait.
         chain(*(group for group in (bucket, claim, gate, serving) if group.children), record, settle)
     return dag
+
+
+def parameters(model: str, services: Sequence[Service]) -> dict[str, Param]:
+    """Return what whoever starts a release may choose: the models that are switched with it, where there are others."""
+    others = sorted({binding.model for service in services for binding in service.bindings} - {model})
+    texts = {"title": "With", "description": TOGETHER, "examples": others}
+    return {WITH: Param([], type="array", items={"type": "string"}, **texts)} if others else {}
 
 
 def stage(model: str, service: str) -> None:

@@ -10,7 +10,7 @@ from modelberth.core.gate import ids, needed, responder_problems
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from modelberth.core.plan import Plan, Target
+    from modelberth.core.plan import Plan, Released, Served, Target
 
 APPROVE, REJECT = "approve", "reject"
 """What an answer decides."""
@@ -100,25 +100,27 @@ def _answer_problems(answer: Mapping[str, Any], plan: Plan, answered: Sequence[s
 def check_problems(
     check: Mapping[str, Any], target: Target, plan: Plan, approvals: Collection[str], now: datetime
 ) -> list[str]:
-    """Return why *check*, the quick proof after the gate, does not show that the target holds what was approved.
+    """Return why *check*, the quick proof after the gate, does not show that the target holds all that was approved.
 
     It must rest on the receipts of all answers, which shows that it came after without trusting two clocks.
 
-    revision, snapshot, claim | rests on      | made               | shows it
-    --------------------------+---------------+--------------------+---------
-    the plan's                | all answers   | within the hour    | yes
-    the plan's                | all answers   | earlier, not known | no
-    the plan's                | fewer, none   | any                | no
-    one is another            | any           | any                | no
+    revisions, snapshots, claim | rests on      | made               | shows it
+    ----------------------------+---------------+--------------------+---------
+    the plan's                  | all answers   | within the hour    | yes
+    the plan's                  | all answers   | earlier, not known | no
+    the plan's                  | fewer, none   | any                | no
+    one is another, or missing  | any           | any                | no
 
     :param approvals: The digests of the receipts of all answers that the plan needs.
     """
-    expected = {"revision": str(plan.own.revision), "snapshot": str(target.snapshot_of(plan.model))}
+    expected = {one.model: _said(one, plan) for one in target.served}
     found = [
         f"its {key} is {check.get(key)!r}, expected {value!r}"
-        for key, value in expected.items()
+        for key, value in expected.pop(plan.model).items()
         if check.get(key) != value
     ]
+    also = [{key: one.get(key) for key in ("revision", "snapshot")} for one in check.get("also", ())]
+    found += [f"it has not shown {one['snapshot']} of {model}" for model, one in expected.items() if one not in also]
     if problem := place_problem(check, target):
         found.append(problem)
     if not set(approvals) <= set(check.get("previous", {}).values()):
@@ -127,6 +129,10 @@ def check_problems(
     if not _is_time(made) or now - datetime.fromisoformat(str(made)) > CHECK_LASTS:
         found.append(f"it was made at {made}, which is not within the last hour: clear the task 'check'")
     return [f"the check does not hold: {problem}" for problem in found]
+
+
+def _said(served: Served, plan: Plan) -> dict[str, str]:
+    return {"revision": str(plan.revisions[served.model]), "snapshot": str(served.snapshot)}
 
 
 def superseding(release_id: str, ledger: Iterable[tuple[str, str]]) -> str | None:
@@ -146,6 +152,30 @@ def superseding(release_id: str, ledger: Iterable[tuple[str, str]]) -> str | Non
     for release, event in ledger:
         events.setdefault(release, set()).add(event)
     return max((one for one, seen in events.items() if one > release_id and _counts(seen)), default=None)
+
+
+def overtaken(released: Released, events: Collection[str], newer: str | None, model: str) -> str | None:
+    """Return what came between the answer to a release of *model* and its rollout, for one model that it switches.
+
+    the model  | its release's events         | newer proposal | overtaken
+    -----------+------------------------------+----------------+----------
+    any        | any                          | yes            | yes
+    its own    | superseded: taken along      | no             | yes
+    its own    | else                         | no             | no
+    another    | approved, live, rejected     | no             | yes: it was decided by itself
+    another    | else                         | no             | no
+
+    :param events: What the ledger says of the release of *released*.
+    :param newer: The release that supersedes it.
+    """
+    if newer:
+        return f"release {newer} is a newer proposal" + (f" of {released.model}" if released.model != model else "")
+    if released.model == model:
+        return "another release has taken it along" if "superseded" in events else None
+    decided = sorted({"approved", "rejected", "live"} & set(events))
+    if decided:
+        return f"release {released.release_id} of {released.model}, which it takes along, was {decided[0]} by itself"
+    return None
 
 
 def _counts(events: set[str]) -> bool:

@@ -236,12 +236,19 @@ class Rollout:
             "changed": self._known.changes,
             "revision": str(self.plan.own.revision),
             "snapshot": str(self.target.snapshot_of(self.plan.model)),
+            "also": self._also,
             "plan_digest": str(self.plan.digest),
             "pods": decided["pods"],
             "found": decided["found"],
             "by_hand": {} if kept else by_hand.commands(self.target, [one["pod"] for one in decided["found"]]),
         }
         self._proof.write("outcome", body)
+
+    @property
+    def _also(self) -> list[Document]:
+        """What the target serves of other models that were switched with this one."""
+        others = [one for one in self.target.served if one.model != self.plan.model]
+        return [{"revision": str(self.plan.revisions[one.model]), "snapshot": str(one.snapshot)} for one in others]
 
     # What goes wrong
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SOURCE_VERSION = "source_version"
 """The key of a run's conf under which refresh says what the source held when it proposed the run."""
 
+WITH = "with"
+"""The parameter of a run that names the models that are switched together with its own."""
+
 
 def release_of(context: Context) -> str:
     """Return the id of the release that this task is part of."""
@@ -30,3 +33,8 @@ def proposed_version(context: Context) -> str | None:
         return str(Digest.parse((context["dag_run"].conf or {})[SOURCE_VERSION]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def switched_with(context: Context) -> list[str]:
+    """Return the models that this run is to switch together with its own."""
+    return [str(name) for name in (context.get("params") or {}).get(WITH) or ()]

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from modelberth.catalog import load
+from modelberth.catalog.together import nothing_waits, together_problems
+from modelberth.core.plan import PlanRefusedError
+from modelberth.core.receipt import Name, elsewhere
 from modelberth.kubernetes.planning import make_plan
-from modelberth.operators import release_of
+from modelberth.operators import release_of, switched_with
 from modelberth.operators.refusal import refusals_are_final
-from modelberth.receipts import release_evidence
+from modelberth.receipts import release_evidence, undecided_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+
+    from modelberth.catalog import Catalog
+    from modelberth.core.digest import Digest
+    from modelberth.core.plan import Plan
+    from modelberth.receipts import Evidence
 
 
 class PlanModelOperator(BaseOperator):
@@ -24,6 +32,9 @@ class PlanModelOperator(BaseOperator):
 
     Nothing is changed. What cannot work is refused here, before a person is asked. The plan of a release is made
     once: run again after something has changed, it fails, since an answer may already be under way.
+
+    The run parameter ``with`` names models whose newest undecided release is switched in the same plan; it must have
+    been verified at all services of theirs.
 
     :param model: The model, as in the catalog.
     """
@@ -39,6 +50,32 @@ class PlanModelOperator(BaseOperator):
         with refusals_are_final():
             catalog = load()
             evidence = release_evidence(catalog.model(self.model), release_of(context))
-            plan = make_plan(catalog, self.model, evidence)
-            evidence.write("plan", {"plan": plan.document(), "plan_digest": str(plan.digest)})
+            others = _others(catalog, self.model, switched_with(context))
+            plan = make_plan(catalog, self.model, evidence, others)
+            body = {"plan": plan.document(), "plan_digest": str(plan.digest)}
+            evidence.write("plan", body, rests_on=_verified(plan, others))
         return {"plan_digest": str(plan.digest), "revision": str(plan.own.revision)}
+
+
+def _others(catalog: Catalog, model: str, names: Sequence[str]) -> list[Evidence]:
+    """Return the receipts of the releases that come along.
+
+    :raises PlanRefusedError: One of *names* cannot be switched with *model*, or nothing of it waits for a decision.
+    """
+    problems = together_problems(catalog, model, names)
+    found = {} if problems else {name: undecided_release(catalog.model(name)) for name in names}
+    problems += [nothing_waits(name) for name, release_id in found.items() if release_id is None]
+    if problems:
+        raise PlanRefusedError(f"Model {model!r} cannot be released like this: {' '.join(problems)}")
+    return [release_evidence(catalog.model(name), str(release_id)) for name, release_id in found.items()]
+
+
+def _verified(plan: Plan, others: Sequence[Evidence]) -> dict[str, Digest]:
+    """Return by which receipts of *others* the plan is proven."""
+    found = {}
+    for other in others:
+        for target in plan.targets:
+            if target.bindings_of(other.model):
+                name = Name("verify", target.service)
+                found[elsewhere(other.model, other.release_id, name.stem)] = other.digest(name.step, name.target)
+    return found

@@ -122,6 +122,10 @@ class ModelPodOperator(KubernetesPodOperator):
         """Put *result* on record and return the record's digest."""
         return self.evidence.write(self.step, result, target=self.target)
 
+    def damaged(self, basis: dict[str, Any], report: dict[str, Any]) -> tuple[str, Snapshot]:  # noqa: ARG002
+        """Return the model and the snapshot that a mismatch is about."""
+        return self.model, Snapshot.parse(basis["snapshot"])
+
     def execute(self, context: Context) -> None:
         """Start the pod and wait for it without a worker; ``trigger_reentry`` goes on from there."""
         with refusals_are_final():
@@ -169,9 +173,9 @@ class ModelPodOperator(KubernetesPodOperator):
 
     def _connect(self, context: Context) -> None:
         """Look up what every leg of the task needs; a resumed task is a new process."""
-        catalog = load()
-        self.config: Model = catalog.model(self.model)
-        self.service: Service = self.service_of(catalog)
+        self.catalog: Catalog = load()
+        self.config: Model = self.catalog.model(self.model)
+        self.service: Service = self.service_of(self.catalog)
         self.release_id = release_of(context)
         self.evidence: Evidence = release_evidence(self.config, self.release_id)
         self.damage: DamageRecord = damage_record(self.config, self.service)
@@ -216,8 +220,9 @@ class ModelPodOperator(KubernetesPodOperator):
         self._require_same_claim(outcome)
         basis = self.basis()
         if outcome.mismatch and not self.writes_claim:
-            found_by = f"{self.step} of release {self.release_id}"
-            self.damage.add(Snapshot.parse(basis["snapshot"]), found_by, outcome.problems)
+            model, snapshot = self.damaged(basis, outcome.report)
+            record = damage_record(self.catalog.model(model), self.service)
+            record.add(snapshot, f"{self.step} of release {self.release_id}", outcome.problems)
         result = outcome.result(self.step, **self.expected(basis))
         result |= {"pod": outcome.where, "node": outcome.node, **approval.place(self.service)}
         digest = self.write(result)

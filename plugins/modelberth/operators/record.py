@@ -49,9 +49,18 @@ class RecordModelOperator(BaseOperator):
             targets = [target.name for target in plan.targets]
             digest = evidence.write("record", {**about, "plan_digest": str(plan.digest), "targets": targets})
             ledger(model).record("live", release_id, **about)
+            _tell_others(plan)
             _replaced(model, evidence)
             assets.tell(context, plan, digest)
         return {"revision": str(plan.own.revision), "receipt": str(digest)}
+
+
+def _tell_others(plan: Plan) -> None:
+    """Tell the ledgers of the models that were switched with it that they are live too."""
+    for one in plan.models[1:]:
+        about = {"revision": str(one.revision), "source_version": one.source_version}
+        reason = f"switched by release {plan.release_id} of {plan.model}"
+        ledger(load().model(one.model)).record("live", one.release_id, **about, reason=reason)
 
 
 def _replaced(model: Model, evidence: Evidence) -> None:

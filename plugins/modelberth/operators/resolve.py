@@ -13,12 +13,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from kubernetes.config import ConfigException
 
 from modelberth.catalog import load
+from modelberth.catalog.together import nothing_waits, together_problems
 from modelberth.core.failure import Failure
 from modelberth.core.units import human
 from modelberth.kubernetes import preflight
 from modelberth.kubernetes.client import Cluster, ClusterRefusedError, ClusterUnreachableError
 from modelberth.kubernetes.target import find
-from modelberth.operators import proposed_version, release_of
+from modelberth.operators import proposed_version, release_of, switched_with
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import (
     EvidenceForgedError,
@@ -27,6 +28,7 @@ from modelberth.receipts import (
     ledger,
     open_store,
     release_evidence,
+    undecided_release,
 )
 from modelberth.sources import proposal, source_of
 
@@ -71,7 +73,7 @@ class ResolveModelOperator(BaseOperator):
         with refusals_are_final():
             catalog, release_id = load(), release_of(context)
             model = catalog.model(self.model)
-            version, findings = look(catalog, model, release_id)
+            version, findings = look(catalog, model, release_id, switched_with(context))
             if version is None or any(findings.values()):
                 raise self._refusal(context, version, findings, model)
             known = proposal(version)
@@ -96,8 +98,13 @@ class ResolveModelOperator(BaseOperator):
         return kind("\n- ".join(lines + [one.text for one in found]))
 
 
-def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion | None, dict[str, list[Finding]]]:
-    """Return what the source holds, and what was found wrong by the name of what was looked at."""
+def look(
+    catalog: Catalog, model: Model, release_id: str, others: Sequence[str] = ()
+) -> tuple[SourceVersion | None, dict[str, list[Finding]]]:
+    """Return what the source holds, and what was found wrong by the name of what was looked at.
+
+    :param others: Models that are to be switched together with *model*.
+    """
     services = catalog.services_of(model.name)
     version = None
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -105,6 +112,7 @@ def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion
         asked = {
             "bucket": pool.submit(_told, model.bucket.connection, partial(_list_bucket, model)),
             "receipts": pool.submit(_told, model.receipts.connection, partial(_read_receipts, model, release_id)),
+            "with": pool.submit(_told, model.receipts.connection, partial(_with, catalog, model, others)),
             **{
                 one.name: pool.submit(_told, one.connection, partial(_ask_cluster, catalog, model, one))
                 for one in services
@@ -115,6 +123,12 @@ def look(catalog: Catalog, model: Model, release_id: str) -> tuple[SourceVersion
     if not services:
         findings["catalog"] = [Finding(_unbound(catalog, model))]
     return version, findings
+
+
+def _with(catalog: Catalog, model: Model, others: Sequence[str]) -> list[str]:
+    if problems := together_problems(catalog, model.name, others):
+        return problems
+    return [nothing_waits(other) for other in others if undecided_release(catalog.model(other)) is None]
 
 
 def _source(model: Model) -> tuple[SourceVersion | None, list[Finding]]:

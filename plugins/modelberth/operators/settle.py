@@ -60,6 +60,8 @@ class SettleModelOperator(BaseOperator):
                     revision=str(plan.own.revision) if plan else None,
                     reason=found.reason,
                 )
+            if plan and found.event == "put-back":
+                _tell_others(plan, found.reason)
         if found.end is End.FAILED:
             raise AirflowFailException(f"Release {release_id} of {self.model}: {found.reason}.")
         if found.end is End.SKIPPED:
@@ -84,6 +86,14 @@ class SettleModelOperator(BaseOperator):
                 "Until then no other release changes the workload."
             )
         return str(outcome["result"])
+
+
+def _tell_others(plan: Plan, reason: str) -> None:
+    """Tell the ledgers of the models that were to be switched with it: it was their rollout as well."""
+    for one in plan.models[1:]:
+        about = {"revision": str(one.revision), "source_version": one.source_version}
+        told = f"release {plan.release_id} of {plan.model}: {reason}"
+        ledger(load().model(one.model)).record("put-back", one.release_id, **about, reason=told)
 
 
 def _plan(evidence: Evidence) -> Plan | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from modelberth.core.offers import undecided
 from modelberth.receipts.evidence import Evidence, EvidenceConflictError, EvidenceMissingError
 from modelberth.receipts.ledger import Ledger, LedgerEntry
 from modelberth.receipts.signing import EvidenceForgedError, signing_key
@@ -31,6 +32,7 @@ __all__ = [
     "ledger_at",
     "open_store",
     "release_evidence",
+    "undecided_release",
 ]
 
 
@@ -58,6 +60,11 @@ def release_evidence(model: ModelConfig, release_id: str) -> Evidence:
 def ledger(model: ModelConfig) -> Ledger:
     """Return the ledger of *model*."""
     return ledger_at(model.receipts.url, model.receipts.connection, model.name)
+
+
+def undecided_release(model: ModelConfig) -> str | None:
+    """Return the release of *model* that may still be decided, None if none is on offer."""
+    return undecided((entry.release_id, entry.event) for entry in ledger(model).entries())
 
 
 def evidence_at(url: str, connection: str, model: str, release_id: str) -> Evidence:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from modelberth.core.digest import Digest
+    from modelberth.core.plan import Released
     from modelberth.receipts.evidence import Evidence
 
 Record = dict[str, Any]
@@ -86,23 +87,27 @@ class Proof:
     def require_unchanged(self) -> None:
         """Refuse what came between the answer and the first change.
 
-        :raises RolloutRefusedError: The claim was not checked after the answer and within the hour, the snapshot was
-            found damaged meanwhile, or a newer release was proposed.
+        :raises RolloutRefusedError: The claim was not checked after the answer and within the hour, a snapshot was
+            found damaged meanwhile, a newer release was proposed, or another release has taken this one along.
         """
         check, target = self.evidence.read("check", self.name), self.target
         given = digests(self.evidence, self.plan)
         problems = approval.check_problems(check, target, self.plan, given, datetime.now(UTC))
-        damage = DamageRecord(open_store(*self._receipts), signing_key(), self.model, target)
-        if damaged := damage.problem(target.snapshot_of(self.model)):
-            problems.append(damaged.rstrip("."))
-        if newer := None if self.plan.rollback else self._superseding():
-            problems.append(f"release {newer} is a newer proposal")
+        for one in target.served:
+            damage = DamageRecord(open_store(*self._receipts), signing_key(), one.model, target)
+            if damaged := damage.problem(one.snapshot):
+                problems.append(damaged.rstrip("."))
+        if not self.plan.rollback:
+            problems += [problem for one in self.plan.models if (problem := self._overtaken(one))]
         if problems:
             raise RolloutRefusedError(f"{self.target} was not changed: {'; '.join(problems)}.")
 
-    def _superseding(self) -> str | None:
-        entries = ledger_at(*self._receipts, self.model).entries()
-        return approval.superseding(self.release_id, ((entry.release_id, entry.event) for entry in entries))
+    def _overtaken(self, released: Released) -> str | None:
+        """Return what came between for the release of one model, None if nothing did."""
+        entries = ledger_at(*self._receipts, released.model).entries()
+        pairs = [(entry.release_id, entry.event) for entry in entries]
+        events = {event for release_id, event in pairs if release_id == released.release_id}
+        return approval.overtaken(released, events, approval.superseding(released.release_id, pairs), self.model)
 
     def record(self, step: str) -> Record | None:
         """Return a record of this target, None if there is none; once it exists it never changes."""

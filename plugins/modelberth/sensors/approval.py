@@ -191,6 +191,7 @@ class ModelApprovalSensor(BaseSensorOperator):
             raise AirflowFailException(f"The approval of release {plan.release_id} is no good: {'; '.join(found)}.")
         if len(answers) == gate.needed(plan.gate):
             self._tell(record, "approved", "approved by " + "; ".join(gate.said(one) for one in answers))
+            self._take_along(record)
         return {"decision": approval.APPROVE, "responder": gate.ids([answer])[0], "plan_digest": str(plan.digest)}
 
     def _skip(self, context: Context, record: GateRecord, ending: gate.Ending) -> Never:
@@ -199,6 +200,14 @@ class ModelApprovalSensor(BaseSensorOperator):
         value = {"decision": ending.event, "plan_digest": str(record.plan.digest)}
         context["ti"].xcom_push(key="return_value", value=value)
         raise AirflowSkipException(f"Release {record.plan.release_id}: {ending.reason}.")
+
+    def _take_along(self, record: GateRecord) -> None:
+        """End the gates of the releases that this one switches: they are decided here."""
+        plan = record.plan
+        for one in plan.models[1:]:
+            reason = f"switched by release {plan.release_id} of {plan.model}"
+            about = {"revision": str(one.revision), "source_version": one.source_version}
+            record.book(one.model).record("superseded", one.release_id, **about, reason=reason)
 
     def _tell(self, record: GateRecord, event: str, reason: str) -> None:
         own = record.plan.own
