@@ -169,7 +169,27 @@ class _GcsStore:
 _TIMEOUTS = (CONNECT_TIMEOUT, READ_TIMEOUT)
 
 
+_CLIENTS: dict[str, tuple[str, Any]] = {}
+"""The newest S3 client of each connection, and what the connection was: building one takes 0.1 s of a processor, and a
+task asks for several. Clients are safe for threads and renew credentials that expire."""
+
+
 def _s3_client(connection: str) -> Any:
+    """Return the client for *connection* as it is now.
+
+    :raises AirflowNotFoundException: There is no such connection.
+    """
+    from airflow.sdk import BaseHook
+
+    now = BaseHook.get_connection(connection).get_uri()
+    known, client = _CLIENTS.get(connection, ("", None))
+    if known != now:
+        client = _new_s3_client(connection)
+        _CLIENTS[connection] = (now, client)
+    return client
+
+
+def _new_s3_client(connection: str) -> Any:
     """Return the hook's client, with our time-outs added to what the connection configures."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from botocore.config import Config
