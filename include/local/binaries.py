@@ -3,6 +3,7 @@
 <cache>/kubernetes-<digest of sources and flags>/    kube-apiserver, kubelet, etcd, pause, ...
 <cache>/kubernetes-<digest>.building/                being built: never used, renamed when complete
 <cache>/toxiproxy-<digest of sources and flags>/     toxiproxy
+<cache>/kwok-<digest of sources and flags>/          kwok
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ TOXIPROXY = Programs(
     "toxiproxy", "toxiproxy (seconds)", (("./toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server"),)
 )
 """A proxy that breaks connections in every way that a network does, for the engine's tests."""
+KWOK = Programs("kwok", "kwok (about 2 minutes the first time)", (("./kwok", "sigs.k8s.io/kwok/cmd/kwok"),))
+"""What keeps nodes that nobody has, for the tests of capacity."""
 
 
 def tail(log: Path, lines: int = 15) -> str:

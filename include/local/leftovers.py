@@ -1,9 +1,10 @@
-"""What tests that were killed left in an environment that goes on: namespaces with their volumes, and buckets."""
+"""What tests that were killed left in an environment that goes on: namespaces, volumes, fake nodes, and buckets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import fake_nodes
 import serving
 import stores
 from kubectl import kubectl
@@ -20,6 +21,7 @@ def clear(settings: Settings) -> None:
     ).stdout.split()
     for name in names:
         serving.delete_namespace(settings, name)
+    fake_nodes.remove(settings)
     buckets = stores.clear_test_buckets(settings)
     if names or buckets:
         print(f"cleared what killed tests left behind: {', '.join([*names, *buckets])}", flush=True)

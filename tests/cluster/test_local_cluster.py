@@ -191,6 +191,7 @@ ALLOWED = [
     *((kind, verb) for kind in ("replicasets.apps", "controllerrevisions.apps") for verb in ("get", "list")),
     *(("persistentvolumeclaims", verb) for verb in ("get", "list")),
     ("resourcequotas", "list"),
+    ("limitranges", "list"),
     *((kind, verb) for kind in ("services", "services/proxy", "pods/proxy") for verb in ("get",)),
     *((kind, "create") for kind in ("services/proxy", "pods/proxy")),
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from binaries import KUBERNETES, TOXIPROXY
+from binaries import KUBERNETES, KWOK, TOXIPROXY
 from problems import LocalError
 
 if TYPE_CHECKING:
@@ -69,5 +69,6 @@ def test_other_flags_are_another_build(cache: Path) -> None:
 
 def test_each_module_has_a_folder_of_its_own(go: Path, cache: Path, tmp_path: Path) -> None:
     assert [path.name for path in TOXIPROXY.ensure(tmp_path / "log").iterdir()] == ["toxiproxy"]
-    assert KUBERNETES.ensure(tmp_path / "log") != TOXIPROXY.folder()
+    assert [path.name for path in KWOK.ensure(tmp_path / "log").iterdir()] == ["kwok"]
+    assert len({one.folder() for one in (KUBERNETES, TOXIPROXY, KWOK)}) == 3
     assert go.read_text().count("toxiproxy/v2/cmd/server") == 1
