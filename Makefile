@@ -39,10 +39,11 @@ down: ## Stop and unmount everything that demo and test started
 	@grep -qsx "$(CURDIR)" /run/modelberth/*/checkout || test -x $(BIN)/python || { echo "nothing was running"; exit 0; }; \
 	$(MAKE) --no-print-directory install && $(LOCAL) down
 
-# What needs no cluster runs while the cluster is built and started.
+# What needs no cluster runs while the cluster is built and started, and what tests alone need is built then too; a test that finds
+# it missing says why.
 test: install ## Everything, on the real environment
 	mkdir -p .local/log
-	$(MAKE) --no-print-directory lint test-unit >.local/log/unit.log 2>&1 & unit=$$!; code=0; \
+	{ $(BIN)/python include/local/binaries.py || :; $(MAKE) --no-print-directory lint test-unit; } >.local/log/unit.log 2>&1 & unit=$$!; code=0; \
 	$(LOCAL) run -- $(BIN)/pytest tests/engine tests/sources tests/cluster tests/e2e || code=$$?; \
 	wait $$unit || code=$$?; cat .local/log/unit.log; exit $$code
 

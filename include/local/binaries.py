@@ -124,3 +124,7 @@ KWOK = Programs("kwok", "kwok (about 2 minutes the first time)", (("./kwok", "si
 def tail(log: Path, lines: int = 15) -> str:
     """Return a log's last lines."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+if __name__ == "__main__":  # what tests alone need and what takes long
+    KWOK.ensure(cache() / "kwok.log")
