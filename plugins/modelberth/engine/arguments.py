@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from modelberth.core.content import CHECKS
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.revision import Revision, Snapshot
@@ -92,6 +93,8 @@ def _sync(command: argparse.ArgumentParser) -> None:
 def _verify(command: argparse.ArgumentParser) -> None:
     _add_claim(command)
     _add_snapshot(command)
+    what = "what is looked at beside the bytes; may be repeated"
+    command.add_argument("--content", choices=CHECKS, action="append", default=[], help=what)
     _add_reading(command)
 
 

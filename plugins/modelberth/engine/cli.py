@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,7 @@ def _sync(arguments: argparse.Namespace, stop: Stop) -> Result:
 def _verify(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.verify import verify
 
-    return verify(_looked_at(arguments), stop)
+    return verify(replace(_looked_at(arguments), content=tuple(arguments.content)), stop)
 
 
 def _check(arguments: argparse.Namespace, stop: Stop) -> Result:

@@ -28,7 +28,7 @@ def head_of(file: Openable, suffix: str, size: int) -> int:
 
     :param suffix: That of the path in the manifest; *file* may be a link's target with another name.
     """
-    readers = {".safetensors": _safetensors, ".gguf": _gguf}
+    readers = {".safetensors": _safetensors, ".gguf": gguf_head}
     reader = readers.get(suffix.lower())
     if not reader or size < 16:
         return 0
@@ -109,7 +109,11 @@ class _Gguf:
         self.skip(8 * min(self.number("<I"), 64) + 4 + 8)
 
 
-def _gguf(stream: BinaryIO) -> int:
+def gguf_head(stream: BinaryIO) -> int:
+    """Return where the tensor data of a GGUF file starts; 0 when it is none of a known version.
+
+    :raises ValueError, struct.error: It is odd, or has more than is read.
+    """
     if stream.read(4) != b"GGUF":
         return 0
     gguf = _Gguf(stream)

@@ -39,12 +39,14 @@ class Order:
     """Which snapshot is looked at.
 
     :param snapshot: Which copy; the newest ready one when None.
+    :param content: What verify looks at beside the bytes: see :mod:`modelberth.engine.content`.
     """
 
     root: Path
     revision: Revision
     snapshot: Snapshot | None
     reading: Reading = proof.AT_FULL_SPEED
+    content: tuple[str, ...] = ()
 
     def find(self) -> tuple[Path, Published]:
         """Return the claim's root and the snapshot.
@@ -79,6 +81,7 @@ def verify(order: Order, stop: Stop) -> Result:
     return (
         _result(found)
         | told
+        | _content(found, order.content, stop)
         | {
             "bytes": found.manifest.size,
             "bytes_from_cache": cached,
@@ -105,6 +108,15 @@ def check(order: Order, verified: Digest | None, stop: Stop) -> Result:
         "rehashed_files": len(look.reread),
         "bytes_rehashed": sum(entry.size for entry in look.reread),
     }
+
+
+def _content(found: Published, checks: tuple[str, ...], stop: Stop) -> Result:
+    """Return what the content could do to who loads it; nothing when nobody asks."""
+    if not checks:
+        return {}
+    from modelberth.engine.content import inspect
+
+    return inspect(found.files, found.manifest, checks, stop)
 
 
 def _result(found: Published) -> Result:

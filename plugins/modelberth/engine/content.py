@@ -1,0 +1,121 @@
+"""What a snapshot's content could do to who loads it: asked for by ``modelberth verify --content``, decided by Airflow.
+
+code      a pickle that imports what is dangerous or unknown (picklescan); a program or a library
+headers   a safetensors, GGUF or ONNX file that a loader cannot use, or that leads it out of the model
+licence   no LICENSE file, and no ``license:`` at the head of README.md
+
+Nothing is loaded. What lies in a file that nobody can read is a problem, not a reason to pass.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from modelberth.engine import filesystem
+from modelberth.engine.headers import header_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from modelberth.core.manifest import Manifest
+    from modelberth.engine.report import Result
+    from modelberth.engine.stopping import Stop
+
+_SHOWN = 10
+
+_PROGRAMS = {".py", ".pyc", ".so", ".dll", ".dylib", ".exe", ".sh", ".jar", ".class"}
+_PICKLES = {".bin", ".ckpt", ".dat", ".data", ".dill", ".joblib", ".npy", ".npz", ".nemo", ".p", ".pickle", ".pkl"}
+_PICKLES |= {".pt", ".pt2", ".pth", ".zip", ".7z", ".tar", ".mar", ".model", ".keras"}
+_MAGIC = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|7z\xbc\xaf\x27\x1c|\x93NUMPY")
+"""What a pickle of protocol 2 and later, and an archive that may hold one, begins with, whatever its name."""
+
+_LICENCE = re.compile(r"(licen[cs]e|copying|unlicense)([._-].*)?", re.IGNORECASE)
+_FRONT_MATTER = re.compile(rb"\A---\n(.*\n)*?license(_name)?:[ \t]*\S+.*\n(.*\n)*?---")
+_LONGEST_FRONT = 64 * 1024
+
+
+def inspect(files: Path, manifest: Manifest, checks: Collection[str], stop: Stop) -> Result:
+    """Return how many problems each of *checks* has found, and the first of them.
+
+    :param files: The snapshot's files, which are known to be what *manifest* names.
+    """
+    found: list[tuple[str, str]] = []
+    doing = {"code": _code, "headers": _headers, "licence": _licence}
+    for check in checks:
+        for problem in doing[check](files, manifest):
+            found.append((check, problem))
+            stop.check()
+    counts = {check: sum(one == check for one, _ in found) for check in checks}
+    return {"content": counts, "findings": [f"{check}: {problem}" for check, problem in found[:_SHOWN]]}
+
+
+def _code(files: Path, manifest: Manifest) -> Iterator[str]:
+    for entry in manifest.files:
+        suffix = PurePosixPath(entry.path).suffix.lower()
+        if entry.executable or suffix in _PROGRAMS:
+            yield f"File {entry.path!r} is a program."
+        elif entry.size:
+            with _opened(files / entry.path) as stream:
+                if problem := _pickled(stream, entry.path, suffix):
+                    yield f"File {entry.path!r} {problem}."
+
+
+def _pickled(stream: BinaryIO, path: str, suffix: str) -> str | None:
+    """Return what loading a file could run.
+
+    | begins as a pickle or an archive | its name says so | imports | answer |
+    |---|---|---|---|
+    | no | no | - | nothing: no loader takes it for one |
+    | any | any | what is dangerous or unknown | these |
+    | any | any | what is harmless | nothing |
+    | yes | any | not to be known | that |
+    | no | yes | not to be known | nothing: it is none, plain weights are called .bin as well |
+    """
+    begins = bool(_MAGIC.match(stream.read(8)))
+    if not begins and suffix not in _PICKLES:
+        return None
+    from picklescan.scanner import SafetyLevel, scan_bytes  # type: ignore[import-untyped]  # 0.2 s
+
+    stream.seek(0)
+    try:
+        seen = scan_bytes(stream, path, suffix)
+    except Exception as error:  # its own, zipfile's, struct's, ...: hostile bytes do what they like
+        return f"cannot be scanned for what it would run ({type(error).__name__})" if begins else None
+    bad = sorted({f"{one.module}.{one.name} ({_WORDS[one.safety.name]})" for one in seen.globals
+                  if one.safety is not SafetyLevel.Innocuous})  # fmt: skip
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        return f"imports {', '.join(bad[:3])}{more} when it is loaded"
+    return "cannot be scanned for what it would run" if begins and seen.scan_err else None
+
+
+_WORDS = {"Dangerous": "dangerous", "Suspicious": "unknown"}
+
+
+def _headers(files: Path, manifest: Manifest) -> Iterator[str]:
+    there = {entry.path for entry in manifest.files}
+    for entry in manifest.files:
+        with _opened(files / entry.path) as stream:
+            if problem := header_problem(stream, entry.path, entry.size, there):
+                yield f"File {entry.path!r}: {problem}."
+
+
+def _licence(files: Path, manifest: Manifest) -> Iterator[str]:
+    paths = [entry.path for entry in manifest.files]
+    if any(_LICENCE.fullmatch(path) for path in paths):
+        return
+    for path in paths:
+        if path.lower() == "readme.md":
+            with _opened(files / path) as stream:
+                if _FRONT_MATTER.match(stream.read(_LONGEST_FRONT).replace(b"\r\n", b"\n")):
+                    return
+    yield "The model has no LICENSE file, and README.md names no license at its head."
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(filesystem.open_regular(path), "rb")
