@@ -200,10 +200,20 @@ class Release:
     def to(self) -> str:
         return self.target.bindings[0].to
 
+    def staged(self) -> Release:
+        """Leave what is before the verify."""
+        own = self.plan.own
+        about = {"revision": str(own.revision), "files": own.files, "bytes": own.bytes}
+        self.evidence.write("resolve", {"source_version": own.source_version, "requested_by": "bob"})
+        self.evidence.write("upload", about)
+        self.evidence.write("sync", about, target=self.target.service)
+        return self
+
     def planned(self) -> Release:
         evidence, about = self.evidence, {"revision": str(self.plan.own.revision), "snapshot": str(self.snapshot)}
         self.ledger.record("proposed", self.plan.release_id, source_version="v1")
-        evidence.write("verify", {**about, "how": "direct"}, target=self.target.service)
+        proven = {"how": "direct", "bytes": 1, "node": "node-1", **place(self.target)}
+        evidence.write("verify", about | proven, target=self.target.service)
         evidence.write("plan", {"plan": self.plan.document(), "plan_digest": str(self.plan.digest)})
         return self
 
