@@ -44,13 +44,13 @@ import json, os, sys, signal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 path = os.environ.get("MODEL_PATH", "")
-says = {name: Path(path, name).exists() for name in ("crash", "unready", "liar", "broken")}
+says = {name: Path(path, name).exists() for name in ("crash", "liar", "broken")}
 if says["crash"]:
     sys.exit("CUDA out of memory")
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        ready = not says["unready"]
+        ready = not Path(path, "unready").exists()
         report = {"path": "/lie" if says["liar"] else path}
         answers = {"/healthz": (200 if ready else 503, {}), "/modelz": (200, report)}
         self.answer(*answers.get(self.path, (404, {})))

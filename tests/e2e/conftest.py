@@ -160,6 +160,10 @@ class Stand:
         self.catalog(name, source, service or {}, model)
         return Model(self, name, source)
 
+    def listed(self, name: str) -> Model:
+        """Return a model that is in the catalog, and whose workload the test made."""
+        return Model(self, name, self.home / "sources" / name)
+
     def catalog(self, name: str, source: Path, service: dict[str, Any], model: dict[str, Any]) -> None:
         """Write the two files of a model, made from those of the demo; the schedule leaves it alone."""
         ours = yaml.safe_load((PROJECT / "include/models/minilm.yaml").read_text())
