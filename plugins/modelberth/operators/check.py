@@ -27,6 +27,8 @@ class CheckModelOperator(ModelPodOperator):
     """
 
     step = "check"
+    writes_claim = True
+    """Only to lift the mark of a snapshot that a prune has condemned: what is about to be served must not go."""
 
     def service_of(self, catalog: Catalog) -> Service:
         """Return the service of the target."""

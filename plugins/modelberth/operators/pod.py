@@ -219,7 +219,7 @@ class ModelPodOperator(KubernetesPodOperator):
         """Write the receipt, or fail as the program's exit code says."""
         self._require_same_claim(outcome)
         basis = self.basis()
-        if outcome.mismatch and not self.writes_claim:
+        if outcome.mismatch and not self.reads_bucket:
             model, snapshot = self.damaged(basis, outcome.report)
             record = damage_record(self.catalog.model(model), self.service)
             record.add(snapshot, f"{self.step} of release {self.release_id}", outcome.problems)

@@ -185,19 +185,25 @@ def test_the_sync_pod_writes_the_claim_and_reads_the_bucket(api, uploaded, conte
 
 
 @pytest.mark.parametrize(
-    ("kind", "args"),
+    ("kind", "args", "read_only"),
     [
-        (VerifyModelOperator, ["verify", "/claim", "--revision", REVISION, "--snapshot", SNAPSHOT]),
-        (CheckModelOperator, ["check", "/claim", "--revision", REVISION, "--snapshot", SNAPSHOT, "--stats", STATS]),
+        (VerifyModelOperator, ["verify", "/claim", "--revision", REVISION, "--snapshot", SNAPSHOT], True),
+        (
+            CheckModelOperator,
+            ["check", "/claim", "--revision", REVISION, "--snapshot", SNAPSHOT, "--stats", STATS],
+            False,
+        ),
     ],
 )
-def test_the_proving_pods_only_read_and_have_no_credentials(api, approved, context, monkeypatch, kind, args):
+def test_the_proving_pods_have_no_credentials_and_only_check_may_write_to_lift_a_prunes_mark(
+    api, approved, context, monkeypatch, kind, args, read_only
+):
     body = asked_for(api, kind, context, monkeypatch)
     container = body["spec"]["containers"][0]
     assert container["args"] == args
     assert not container["envFrom"]
-    assert container["volumeMounts"] == [{"mountPath": "/claim", "name": "claim", "readOnly": True}]
-    assert body["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+    assert container["volumeMounts"] == [{"mountPath": "/claim", "name": "claim", "readOnly": read_only}]
+    assert body["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "models", "readOnly": read_only}
 
 
 def test_verify_prefers_another_node_than_sync_had(api, synced, context, monkeypatch):
