@@ -15,6 +15,7 @@ from modelberth.operators.assets import LIVE, asset_of
 from modelberth.operators.check import CheckModelOperator
 from modelberth.operators.fetch import FetchModelOperator
 from modelberth.operators.plan import PlanModelOperator
+from modelberth.operators.preview import PreviewModelOperator
 from modelberth.operators.problem import CatalogProblemOperator
 from modelberth.operators.record import RecordModelOperator
 from modelberth.operators.resolve import ResolveModelOperator
@@ -57,7 +58,8 @@ moved on, start a new release.
 *When it fails*, clear it: what has arrived is kept. After a damaged snapshot, start a new release: it stages a fresh
 copy.
 
-**gate**: `plan` freezes what will be done; `approve` waits for a person, who sees the plan and its proofs; where it
+**gate**: `plan` freezes what will be done; `preview`, where a service asks for one, tries it in a pod without
+traffic; `approve` waits for a person, who sees the plan and its proofs; where it
 takes several people, `approve_2` and so on wait for the next. *When it fails*, the error names what stands in the way.
 A rejection, no answer in time and a newer proposal end the release and change nothing.
 
@@ -92,7 +94,8 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target], 
             for service in services:
                 stage(model, service.name)
         with TaskGroup("gate") as gate:
-            chain(PlanModelOperator(task_id="plan", model=model), *approvals(model, services))
+            plan = PlanModelOperator(task_id="plan", model=model)
+            chain(plan, *previews(model, targets), *approvals(model, services))
         with TaskGroup("serving") as serving:
             chain(*(serve(model, target.name) for target in targets))
         record = RecordModelOperator(task_id="record", model=model, outlets=[asset_of(model), LIVE])
@@ -115,6 +118,22 @@ def stage(model: str, service: str) -> None:
     with TaskGroup(service):
         sync = SyncModelOperator(task_id="sync", model=model, target=service)
         sync >> VerifyModelOperator(task_id="verify", model=model, target=service)
+
+
+def previews(model: str, targets: Sequence[Target]) -> list[TaskGroup]:
+    """Return what is tried before the gate: the first target of each service that asks for it, one after the other."""
+    first: dict[str, Target] = {}
+    for target in targets:
+        if target.service.preview:
+            first.setdefault(target.service.name, target)
+    return [preview(model, target.name) for target in first.values()]
+
+
+def preview(model: str, target: str) -> TaskGroup:
+    """Try what is to come at the target."""
+    with TaskGroup(target) as group:
+        PreviewModelOperator(task_id="preview", model=model, target=target)
+    return group
 
 
 def approvals(model: str, services: Sequence[Service]) -> list[ModelApprovalSensor]:

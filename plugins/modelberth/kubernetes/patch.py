@@ -102,12 +102,12 @@ def _environments(document: Document, changes: Changes) -> Operations:
             operations += [
                 {"op": "test", "path": f"{path}/name", "value": container["name"]},
                 {"op": "test", "path": f"{path}/env", "value": container.get("env")},
-                {"op": "add", "path": f"{path}/env", "value": _with(container.get("env") or [], values)},
+                {"op": "add", "path": f"{path}/env", "value": environment(container.get("env") or [], values)},
             ]
     return operations
 
 
-def _with(env: list[Document], values: dict[str, str | None]) -> list[Document]:
+def environment(env: list[Document], values: Mapping[str, str | None]) -> list[Document]:
     """Return *env* with *values*, each in its place, new ones at the end, None taken away."""
     kept = [
         {"name": entry["name"], "value": values[entry["name"]]} if entry["name"] in values else entry

@@ -33,8 +33,17 @@ def pods_of(cluster: Cluster, document: Document) -> list[Document]:
 
 def is_ready(pod: Document) -> bool:
     """Return whether Kubernetes sends *pod* requests."""
+    return _is_true(pod, "Ready")
+
+
+def has_all_containers_ready(pod: Document) -> bool:
+    """Return whether nothing of *pod* itself keeps it from requests."""
+    return _is_true(pod, "ContainersReady")
+
+
+def _is_true(pod: Document, kind: str) -> bool:
     conditions = pod.get("status", {}).get("conditions") or []
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return any(condition["type"] == kind and condition["status"] == "True" for condition in conditions)
 
 
 def standing(pod: Document, now: datetime) -> list[Standing]:

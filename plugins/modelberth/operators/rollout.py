@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from modelberth.catalog import load
+from modelberth.kubernetes.diagnosis import lines
 from modelberth.operators import release_of
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import evidence_at
@@ -78,4 +79,10 @@ def _not_live(target: str, outcome: dict[str, Any]) -> str:
         what = "The former revision was put back and is serving."
     else:
         what = "The former value was put back; its pods are not all ready: look at the workload."
-    return f"Target {target!r} did not go to {outcome['revision']}: {outcome['reason']}. {what} Start a new release."
+    said = f"Target {target!r} did not go to {outcome['revision']}: {outcome['reason']}. {what} Start a new release."
+    by_hand = [
+        f"{title}: {line}"
+        for title, key in (("to put back by hand", "put_back"), ("to look", "look"))
+        for line in outcome["by_hand"].get(key, ())
+    ]
+    return "\n".join([said, *lines(outcome["found"]), *by_hand])

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from modelberth.catalog import load
 from modelberth.core.ledger import End, verdict
 from modelberth.core.plan import parse
+from modelberth.kubernetes import preview
 from modelberth.kubernetes.rollout import UNREACHABLE, Rollout
 from modelberth.operators import proposed_version, release_of
 from modelberth.operators.refusal import refusals_are_final
@@ -50,6 +51,7 @@ class SettleModelOperator(BaseOperator):
             evidence, book = release_evidence(model, release_id), ledger(model)
             plan = _plan(evidence)
             outcomes = {one.name: self._settle(model, evidence, one.name) for one in plan.targets} if plan else {}
+            _remove_previews(plan)
             found = verdict(book.events(release_id), outcomes)
             if found.event:
                 resolve = evidence.find("resolve") or {}
@@ -94,6 +96,15 @@ def _tell_others(plan: Plan, reason: str) -> None:
         about = {"revision": str(one.revision), "source_version": one.source_version}
         told = f"release {plan.release_id} of {plan.model}: {reason}"
         ledger(load().model(one.model)).record("put-back", one.release_id, **about, reason=told)
+
+
+def _remove_previews(plan: Plan | None) -> None:
+    """Delete the pods of previews: their task was perhaps ended in a way that let it do nothing more."""
+    if plan is None:
+        return
+    for target in plan.targets:
+        if target.preview:
+            preview.remove(plan, target)
 
 
 def _plan(evidence: Evidence) -> Plan | None:

@@ -7,8 +7,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import approval, gate
+from modelberth.core import approval, gate, preview
 from modelberth.core.plan import Plan, parse
+from modelberth.receipts.evidence import EvidenceMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,9 +86,17 @@ class GateRecord:
         return [target.name for target in self.plan.targets if self.evidence.find("outcome", target.name)]
 
     def previews(self) -> dict[str, Answer]:
-        """Return the receipt of its preview by target, where there was one."""
-        found = ((target.name, self.evidence.find("preview", target.name)) for target in self.plan.targets)
-        return {name: receipt for name, receipt in found if receipt}
+        """Return the receipt of its preview by target, where the plan asks for one.
+
+        :raises EvidenceMissingError: One is not there, or shows something else than that the plan was confirmed.
+        """
+        found = {one.name: self.evidence.find("preview", one.name) for one in self.plan.targets if one.preview}
+        if problems := {name: said for name, one in found.items() if (said := preview.problem(one, self.plan))}:
+            said = "; ".join(f"of the preview's receipt at {name} {problem}" for name, problem in problems.items())
+            raise EvidenceMissingError(
+                f"Nobody can be asked about release {self.plan.release_id}: {said}. Clear the task 'preview'."
+            )
+        return {name: receipt for name, receipt in found.items() if receipt}
 
     def ending(self, at: datetime) -> gate.Ending | None:
         """Return how the gate has ended by itself *at* that time, None if it has not."""
