@@ -38,7 +38,11 @@ POD_VARIABLES = {
 
 
 FOR_TESTS = {
-    "variables": "\n".join(f"{kind}/*/server/MODEL_PATH" for kind in ("Deployment", "StatefulSet")),
+    "variables": "\n".join(
+        f"{kind}/*/server/{variable}"
+        for kind in ("Deployment", "StatefulSet")
+        for variable in ("MODEL_PATH", "ADAPTER_PATH")
+    ),
     "previewServiceAccounts": "default",
 }
 """What Airflow may do in a test's namespace beside what it may in the demo's: tests make workloads of any name."""

@@ -14,6 +14,7 @@ import boto3
 import pytest
 import serving
 import yaml
+from airflow.sdk import Variable
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from kubernetes import client, config
@@ -47,6 +48,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     serving.serving_namespace(settings, name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        patch.setattr(Variable, "keys", lambda **_: [])  # there is no Airflow to ask
         patch.setenv("STORAGE_EMULATOR_HOST", env["GCS_ENDPOINT_URL"])
         for key, connection in connections(env).items():
             patch.setenv(f"AIRFLOW_CONN_{key.upper()}", json.dumps(connection))

@@ -37,8 +37,10 @@ ANSWER = {
 class Run:
     """One run of a release's Dag, task by task; *asked* is what the gate has shown."""
 
-    def __init__(self, stand: Any, name: str, day: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.stand, self.name = stand, name
+    def __init__(
+        self, stand: Any, name: str, day: int, monkeypatch: pytest.MonkeyPatch, service: str | None = None
+    ) -> None:
+        self.stand, self.name, self.service = stand, name, service or name
         self.pushed: dict[str, Any] = {}
         self.asked: dict[str, Any] = {}
         due = datetime(2026, 1, day, tzinfo=UTC)
@@ -71,8 +73,8 @@ class Run:
         self.ledger.record("proposed", self.release_id, source_version=f"v{digit}")
         self.evidence.write("resolve", {"source_version": f"v{digit}", "requested_by": "bob"})
         self.evidence.write("upload", {"revision": revision, "bytes": 10, "files": 1})
-        self.evidence.write("sync", about, target=self.name)
-        self.evidence.write("verify", {**about, "how": "direct", "node": "node-1"}, target=self.name)
+        self.evidence.write("sync", about, target=self.service)
+        self.evidence.write("verify", {**about, "how": "direct", "node": "node-1"}, target=self.service)
         return self
 
     def plan(self) -> dict[str, str]:
@@ -91,16 +93,20 @@ class Run:
         """Ask and be answered."""
         return self.gate().execute_complete(self.context, ANSWER | changes, **self.park())
 
-    def check(self) -> None:
-        verify = self.evidence.read("verify", self.name)
+    def check(self, *others: Run, target: str | None = None) -> None:
+        """Leave what check leaves, with what it shows of the models of *others*."""
+        verify = self.evidence.read("verify", self.service)
         about = ("revision", "snapshot", "connection", "namespace", "claim")
-        self.evidence.write("check", {key: verify[key] for key in about}, target=self.name)
+        also = [{key: one.evidence.read("verify", one.service)[key] for key in about[:2]} for one in others]
+        body = {key: verify[key] for key in about} | {"also": also}
+        self.evidence.write("check", body, target=target or self.service)
 
-    def rollout(self) -> Any:
+    def rollout(self, target: str | None = None) -> Any:
         from modelberth.kubernetes.rollout import Rollout
 
         receipts = (self.stand.config(self.name).receipts.url, "test_receipts")
-        return Rollout(model=self.name, release_id=self.release_id, target=self.name, receipts=receipts)
+        names = {"model": self.name, "release_id": self.release_id, "target": target or self.service}
+        return Rollout(**names, receipts=receipts)
 
     def settle(self) -> Any:
         return SettleModelOperator(task_id="settle", model=self.name).execute(self.context)

@@ -59,6 +59,9 @@ class Observed:
     ended: str | None = None
     """Why a person or the end of the run wants this release out of the way; None while nobody does."""
 
+    frozen: str | None = None
+    """Why no release may begin at all; None while one may. It does not matter once one has begun."""
+
     gone: str | None = None
     """Why the workload is not the one of the plan; None while it is."""
 

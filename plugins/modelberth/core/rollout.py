@@ -84,18 +84,17 @@ def decide(seen: Observed) -> Action:
 def _starting(seen: Observed) -> Action:
     """Return whether a release that has changed nothing yet may begin.
 
-    ended | gone | paused | lock     | values      | partition     | then
-    ------+------+--------+----------+-------------+---------------+-------
-    yes   | any  | any    | any      | any         | any           | REFUSE
-    no    | yes  | any    | any      | any         | any           | REFUSE
-    no    | no   | yes    | any      | any         | any           | REFUSE
-    no    | no   | no     | others   | any         | any           | REFUSE
-    no    | no   | no     | any      | one foreign | any           | REFUSE
-    no    | no   | no     | any      | any         | not from      | REFUSE
-    no    | no   | no     | free/ours| from, to    | from, no soak | START
+    ended, frozen, gone | paused | lock     | values      | partition     | then
+    --------------------+--------+----------+-------------+---------------+-------
+    one of them         | any    | any      | any         | any           | REFUSE
+    none                | yes    | any      | any         | any           | REFUSE
+    none                | no     | others   | any         | any           | REFUSE
+    none                | no     | any      | one foreign | any           | REFUSE
+    none                | no     | any      | any         | not from      | REFUSE
+    none                | no     | free/ours| from, to    | from, no soak | START
     """
-    if seen.ended or seen.gone:
-        return Action(Do.REFUSE, seen.ended or seen.gone or "")
+    if stopped := seen.ended or seen.frozen or seen.gone:
+        return Action(Do.REFUSE, stopped)
     if seen.paused:
         return Action(Do.REFUSE, "it is paused, so no rollout could complete: resume it")
     if seen.lock is Lock.OTHERS:

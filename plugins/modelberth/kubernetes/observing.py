@@ -15,6 +15,8 @@ from modelberth.kubernetes.client import Cluster, ObjectMissingError, workload_p
 from modelberth.kubernetes.sight import Sight
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelberth.core.plan import Plan, Target
     from modelberth.receipts.proof import Proof
 
@@ -24,8 +26,9 @@ Document = dict[str, Any]
 class Observing:
     """What is known of one target of one release; everything but ``patched`` and ``asked`` is looked up."""
 
-    def __init__(self, proof: Proof) -> None:
+    def __init__(self, proof: Proof, frozen: Callable[[], str | None]) -> None:
         self._proof = proof
+        self._frozen = frozen
         self._patched = False
         self.asked = Asked()
         self.undecided = False
@@ -79,6 +82,7 @@ class Observing:
             decided=Decision(decided["decision"]) if decided else None,
             finished=bool(finished),
             ended=ended or self._proof.doubt,
+            frozen=None if started or ended or self.plan.rollback else self._frozen(),
             gone=gone,
             was_complete=bool(started and started["complete"]),
             seconds_left=self._seconds_left(),

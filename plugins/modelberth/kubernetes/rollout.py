@@ -79,11 +79,21 @@ class Rollout:
     """One target of one release, on its way into service or back.
 
     :param receipts: URL and connection of the receipts, so that no catalog is needed half-way.
+    :param frozen: Returns why no release may begin at all, None while one may; it raises ConnectionError while nobody
+        can say. It is asked before the first change, and not for a rollback.
     """
 
-    def __init__(self, *, model: str, release_id: str, target: str, receipts: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        model: str,
+        release_id: str,
+        target: str,
+        receipts: tuple[str, str],
+        frozen: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._proof = Proof(model, release_id, target, receipts)
-        self._known = Observing(self._proof)
+        self._known = Observing(self._proof, frozen)
         self._one_at_a_time = threading.Lock()
         self._ended: str | None = None
         self._collisions = 0
@@ -98,7 +108,7 @@ class Rollout:
         with self._one_at_a_time:
             try:
                 step = self._step()
-            except (ClusterUnreachableError, StoreUnreachableError) as error:
+            except (ClusterUnreachableError, StoreUnreachableError, ConnectionError) as error:
                 return self._wait_for_answer(error)
             except _DEFINITE as error:
                 return self._stopped_by(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelberth.kubernetes.rollout import Rollout
+from modelberth.triggers.freeze import frozen
 from modelberth.triggers.stepping import SteppingTrigger, Steps
 
 
@@ -12,4 +13,5 @@ class RolloutTrigger(SteppingTrigger):
     def steps(self) -> Steps:
         """Return the rollout; killed, it puts back."""
         receipts = (self.receipts_url, self.receipts_connection)
-        return Rollout(model=self.model, release_id=self.release_id, target=self.target, receipts=receipts)
+        names = {"model": self.model, "release_id": self.release_id, "target": self.target}
+        return Rollout(**names, receipts=receipts, frozen=frozen)
