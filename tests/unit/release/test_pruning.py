@@ -1,0 +1,109 @@
+"""What releases and rollbacks need of a claim, read from what is on record; no cluster uses anything here."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from chains import FIRST, SECOND, THIRD, Shelf
+
+from modelberth import receipts
+from modelberth.catalog import Catalog
+from modelberth.core.digest import Digest
+from modelberth.core.prune import Lying
+from modelberth.core.revision import Snapshot
+from modelberth.kubernetes.pruning import Pruning
+from modelberth.kubernetes.volumes import Storage
+
+
+class Unused:
+    """A cluster in which nothing has the claim."""
+
+    connection = "modelberth_kubernetes"
+
+    def get(self, path):
+        return {"items": [], "metadata": {}}
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    found = Shelf(tmp_path)
+    monkeypatch.setattr(receipts, "open_store", lambda url, connection: found.store)
+    monkeypatch.setattr(receipts, "signing_key", lambda: found.key)
+    return found
+
+
+def service(name, *models, claim="models"):
+    bindings = [SimpleNamespace(model=model) for model in models]
+    place = {"connection": "modelberth_kubernetes", "namespace": "serving", "claim": claim}
+    return SimpleNamespace(name=name, bindings=bindings, bindings_of=lambda model: model in models, **place)
+
+
+def pruning(tmp_path, keep_live=1, models=("minilm",), problems=None):
+    place = SimpleNamespace(url="s3://r/x", connection="c")
+    retention = SimpleNamespace(keep_live=keep_live, grace=3600)
+    files = {name: SimpleNamespace(name=name, receipts=place, retention=retention) for name in models}
+    services = {"embedder": service("embedder", *models)}
+    catalog = Catalog(tmp_path, files, services, problems or {})
+    return Pruning(catalog, Unused(), tuple(services.values()), Storage("path", "", "/srv"))
+
+
+LYING = [Lying("minilm", Snapshot(Digest(digit * 64), 1), "ready") for digit in "1234"]
+
+
+def used(ours):
+    seen = ours.seen(LYING)
+    return {one.snapshot.digest.hex[0]: " ".join(seen.users(one)) for one in LYING if seen.users(one)}
+
+
+def test_the_last_that_were_live_are_kept_for_a_rollback(shelf, tmp_path):
+    for release_id, digit in ((FIRST, "1"), (SECOND, "2"), (THIRD, "3")):
+        shelf.release(release_id, digit)
+    assert set(used(pruning(tmp_path, keep_live=1))) == {"3"}
+    assert set(used(pruning(tmp_path, keep_live=2))) == {"2", "3"}
+    assert set(used(pruning(tmp_path, keep_live=9))) == {"1", "2", "3"}
+    assert "service embedder (minilm keeps the last 2" in used(pruning(tmp_path, keep_live=2))["2"]
+
+
+def test_what_a_rollback_serves_again_was_live_last(shelf, tmp_path):
+    shelf.release(FIRST, "1")
+    shelf.release(SECOND, "2")
+    shelf.rollback(THIRD, FIRST)
+    assert set(used(pruning(tmp_path, keep_live=1))) == {"1"}
+
+
+@pytest.mark.parametrize("until", ["sync", "verify", "plan", "approve", "rollout"])
+def test_a_release_that_has_not_ended_keeps_what_it_staged(shelf, tmp_path, until):
+    shelf.release(FIRST, "1", until=until)
+    assert re.search(rf"release {FIRST} of minilm, which has not ended", used(pruning(tmp_path))["1"])
+
+
+@pytest.mark.parametrize("event", ["rejected", "superseded", "failed", "put-back"])
+def test_a_release_that_ended_keeps_nothing(shelf, tmp_path, event):
+    shelf.release(FIRST, "1", until="plan")
+    shelf.book().record(event, FIRST)
+    assert used(pruning(tmp_path)) == {}
+
+
+def test_evidence_that_is_not_ours_leaves_everything_in_doubt(shelf, tmp_path):
+    shelf.release(FIRST, "1", until="plan")
+    path = shelf.path(FIRST, "05-plan.json")
+    path.write_bytes(path.read_bytes().replace(b"alice", b"mallory"))
+    seen = pruning(tmp_path).seen(LYING)
+    assert all("cannot be read" in " ".join(seen.doubts(one)) for one in LYING)
+
+
+def test_a_model_whose_file_is_missing_or_broken_is_in_doubt_and_no_other(shelf, tmp_path):
+    other = Lying("other", Snapshot(Digest("9" * 64), 1), "ready")
+    for problems, said in (
+        ({}, "has no file in the catalog"),
+        ({"other": ["x"]}, "The file of model 'other' is broken"),
+    ):
+        seen = pruning(tmp_path, problems=problems).seen([*LYING, other])
+        assert said in seen.doubts(other)[0]
+        assert not any(seen.doubts(one) for one in LYING)
+
+
+def test_each_decision_has_the_models_own_grace(shelf, tmp_path):
+    ours = pruning(tmp_path)
+    seen = ours.seen(LYING)
+    assert [one.why for one in ours.decisions(LYING[:1], seen)] == ["Nothing uses it: it goes in 1 h if that stays so."]
