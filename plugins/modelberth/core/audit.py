@@ -57,6 +57,7 @@ def problems(release: Chain, entries: Mapping[str, Entry], others: Others, now: 
             found += _served(release, plan, target)
         found += _strangers(release, plan)
         found += _recorded(release, plan)
+    found += _switched(release, others)
     found += _told(release, entries, plan, now)
     found += _ended(release, plan, now)
     return sorted(_said_once(found))
@@ -194,7 +195,7 @@ def _strangers(release: Chain, plan: Plan) -> Iterator[Problem]:
 
 def _recorded(release: Chain, plan: Plan) -> Iterator[Problem]:
     record = release.newest("record")
-    if record is None:
+    if record is None or "by" in record.body:
         return
     targets = [target.name for target in plan.targets]
     wanted = {"revision": str(plan.own.revision), "plan_digest": str(plan.digest), "targets": targets}
@@ -204,6 +205,18 @@ def _recorded(release: Chain, plan: Plan) -> Iterator[Problem]:
         if outcome and outcome.body.get("result") != LIVE:
             text = f"says that it is live everywhere, but at {target} it is {outcome.body.get('result')!r}"
             yield Problem(release.path(record.name), text)
+
+
+def _switched(release: Chain, others: Others) -> Iterator[Problem]:
+    """Yield why a release that says it was switched by another one's plan was not."""
+    record = release.newest("record")
+    by = record.body.get("by") if record else None
+    if not record or not isinstance(by, dict):
+        return
+    plan, _ = _plan(others(str(by.get("model")), str(by.get("release_id"))))
+    revisions = [str(one.revision) for one in plan.models if one.release_id == release.release_id] if plan else []
+    if plan and (record.body.get("plan_digest"), [record.body.get("revision")]) != (str(plan.digest), revisions):
+        yield Problem(release.path(record.name), f"is not what the plan of {plan.release_id} of {plan.model} says")
 
 
 def _differences(place: Chain, receipt: Receipt | None, wanted: Mapping[str, Any], whose: str) -> Iterator[Problem]:
@@ -230,7 +243,7 @@ NEEDS = {
 """What the ledger may only say of a release that has the receipt."""
 TELLS = {"resolve": ("proposed", "failed"), "started": ("approved",), "record": ("live",)}
 """What the ledger must say, one of it, of a release that has the receipt."""
-EXCLUDE = (("rejected", "live"), ("superseded", "live"), ("put-back", "live"))
+EXCLUDE = (("rejected", "live"), ("put-back", "live"))
 
 
 def _told(release: Chain, entries: Mapping[str, Entry], plan: Plan | None, now: datetime) -> Iterator[Problem]:

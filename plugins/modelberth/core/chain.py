@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modelberth.core import receipt as receipts
 from modelberth.core.receipt import RESTS_ON, SINGLE, WHOLE, Name
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ def _links(chain: Chain, elsewhere: Callable[[str, str], Chain]) -> Iterator[Pro
     missing: dict[str, list[str]] = defaultdict(list)
     for name, receipt in sorted(chain.receipts.items(), key=lambda one: str(one[0])):
         for stem in _needed(receipt, chain):
-            if not chain.has(stem):
-                missing[chain.path(f"{stem}.json")].append(str(name))
+            place, end = _placed(stem, chain, elsewhere)
+            if not place.has(end):
+                missing[place.path(f"{end}.json")].append(str(name))
             elif stem not in receipt.previous:
                 yield Problem(chain.path(name), f"does not rest on {stem}: it is out of order")
         for stem, digest in receipt.previous.items():
@@ -162,13 +164,17 @@ def _needed(receipt: Receipt, chain: Chain) -> Iterable[str]:
     any                 | those that are about the whole release; of answers, all that there are
     any with a target   | those of its target, but what not every release has: list, preview, soaking;
                         | a check may rest on another release's verify, or its service's, which the plan names
-    record              | the outcome at every target that it names
+    record              | the outcome at every target that it names; of a model that another release switched,
+                        | only that release's record
     """
-    name = receipt.name
+    name, by = receipt.name, receipt.body.get("by")
+    if name.step == "record" and isinstance(by, dict):
+        yield receipts.elsewhere(str(by.get("model")), str(by.get("release_id")), name.stem)
+        return
     for step in RESTS_ON[name.step]:
         if step == "approve":
             yield from {Name(step).stem, *(one.stem for one in (*chain.receipts, *chain.doubtful) if one.step == step)}
-        elif step in WHOLE:
+        elif step in WHOLE and step != name.step:
             yield Name(step).stem
         elif name.target and name.step not in WHOLE and not _optional(name, step, chain):
             yield Name(step, name.target).stem

@@ -43,9 +43,12 @@ RESTS_ON: dict[str, tuple[str, ...]] = {
     "soaking": ("started",),
     "decided": ("started", "soaking"),
     "outcome": ("decided",),
-    "record": ("approve", "outcome"),
+    "record": ("approve", "outcome", "record"),
 }
-"""The steps whose receipts a receipt names by digest, of its own release and, where it has one, of its own target."""
+"""The steps whose receipts a receipt names by digest, of its own release and, where it has one, of its own target.
+
+The record of a model that another release switched with its own names that release's record.
+"""
 
 ENVELOPE = frozenset({"schema", "step", "model", "release_id", "target", "attempt", "at", "previous"})
 """The keys that a receipt has whatever its step; what a step says has others."""

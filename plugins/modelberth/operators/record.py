@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from modelberth.catalog import load
 from modelberth.core.plan import parse
+from modelberth.core.receipt import Name, elsewhere
 from modelberth.operators import assets, release_of
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import ledger, release_evidence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from modelberth.catalog import Model
+    from modelberth.core.digest import Digest
     from modelberth.core.plan import Plan
     from modelberth.receipts import Evidence
 
@@ -49,18 +51,26 @@ class RecordModelOperator(BaseOperator):
             targets = [target.name for target in plan.targets]
             digest = evidence.write("record", {**about, "plan_digest": str(plan.digest), "targets": targets})
             ledger(model).record("live", release_id, **about)
-            _tell_others(plan)
+            _tell_others(plan, model, digest)
             _replaced(model, evidence)
             assets.tell(context, plan, digest)
         return {"revision": str(plan.own.revision), "receipt": str(digest)}
 
 
-def _tell_others(plan: Plan) -> None:
-    """Tell the ledgers of the models that were switched with it that they are live too."""
+def _tell_others(plan: Plan, model: Model, record: Digest) -> None:
+    """Close the releases of the models that were switched with it: their last receipts name this one's."""
+    by = {"model": plan.model, "release_id": plan.release_id, **model.receipts.model_dump()}
     for one in plan.models[1:]:
+        other = load().model(one.model)
         about = {"revision": str(one.revision), "source_version": one.source_version}
+        targets = [target.name for target in plan.targets if target.bindings_of(one.model)]
+        release_evidence(other, one.release_id).write(
+            "record",
+            {**about, "plan_digest": str(plan.digest), "targets": targets, "by": by},
+            rests_on={elsewhere(plan.model, plan.release_id, Name("record").stem): record},
+        )
         reason = f"switched by release {plan.release_id} of {plan.model}"
-        ledger(load().model(one.model)).record("live", one.release_id, **about, reason=reason)
+        ledger(other).record("live", one.release_id, **about, reason=reason)
 
 
 def _replaced(model: Model, evidence: Evidence) -> None:

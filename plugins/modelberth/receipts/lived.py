@@ -10,7 +10,7 @@ from modelberth.core import approval
 from modelberth.core.ledger import LIVE
 from modelberth.core.plan import PlanRefusedError, parse
 from modelberth.core.rollback import Lived
-from modelberth.receipts import ledger, release_evidence
+from modelberth.receipts import evidence_at, ledger, release_evidence
 
 if TYPE_CHECKING:
     from modelberth.core.plan import Plan
@@ -26,14 +26,15 @@ def lived(model: ModelConfig, service: str, where: OnClaim) -> list[Lived]:
     :param where: The service.
     :raises EvidenceForgedError: A receipt or an entry of the ledger is not ours; then nothing is known for sure.
     """
-    releases = sorted({entry.release_id for entry in ledger(model).entries() if entry.event == "approved"})
+    releases = sorted({entry.release_id for entry in ledger(model).entries() if entry.event in ("approved", "live")})
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda one: _lived(release_evidence(model, one), service, where), releases)
         return sorted((one for some in found for one in some), key=lambda one: (one.at, one.by))
 
 
-def _lived(evidence: Evidence, service: str, where: OnClaim) -> list[Lived]:
+def _lived(release: Evidence, service: str, where: OnClaim) -> list[Lived]:
     """Return what one release brought into service at *service*: nothing unless it is live at all its targets there."""
+    evidence = switched_by(release)
     plan = _plan(evidence)
     targets = [one for one in plan.targets if one.service == service] if plan else []
     outcomes = [evidence.find("outcome", one.name) for one in targets]
@@ -42,7 +43,20 @@ def _lived(evidence: Evidence, service: str, where: OnClaim) -> list[Lived]:
     if approval.place_problem(approval.place(targets[0]), where):
         return []
     at = max(datetime.fromisoformat(one["at"]) for one in outcomes if one)
-    return [Lived(targets[0].snapshot_of(plan.model), plan.own.release_id, evidence.release_id, at)]
+    return [
+        Lived(targets[0].snapshot_of(one.model), one.release_id, release.release_id, at)
+        for one in plan.models
+        if one.model == release.model and targets[0].bindings_of(one.model)
+    ]
+
+
+def switched_by(release: Evidence) -> Evidence:
+    """Return the receipts of the release whose plan brought *release* into service: its own, or one that took it along.
+
+    :raises EvidenceForgedError: Its record is not ours.
+    """
+    by = (release.find("record") or {}).get("by")
+    return evidence_at(by["url"], by["connection"], by["model"], by["release_id"]) if by else release
 
 
 def _plan(evidence: Evidence) -> Plan | None:

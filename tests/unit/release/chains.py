@@ -83,6 +83,31 @@ class Shelf:
             path.write_bytes(self.key.seal(body))
             digests[Name.parse(path.name).stem] = str(Digest.of(path.read_bytes()))
 
+    def release_with(self, release_id: str, other: str, others_id: str) -> Plan:
+        """Write a release that switches a second model with its own, each with its own variable."""
+        theirs = self.release(others_id, "2", model=other, until="verify")
+        plan = a_release(release_id, "1", "minilm")
+        targets = tuple(
+            replace(ours, served=(*ours.served, *also.served), bindings=(*ours.bindings, a_second(also.bindings[0])))
+            for ours, also in zip(plan.targets, theirs.targets, strict=True)
+        )
+        plan = replace(plan, models=(plan.own, theirs.own), targets=targets)
+        evidence, proof = self.evidence(release_id), self.evidence(others_id, other)
+        for step in ("resolve", "upload", "sync", "verify"):
+            STEPS[step](self, evidence, plan)
+        stems = {Name("verify", one.service).stem: proof.digest("verify", one.service) for one in plan.targets}
+        rests_on = {elsewhere(other, others_id, stem): digest for stem, digest in stems.items()}
+        evidence.write("plan", {"plan": plan.document(), "plan_digest": str(plan.digest)}, rests_on=rests_on)
+        for step in ("approve", "rollout", "record"):
+            STEPS[step](self, evidence, plan)
+        by = {"model": "minilm", "release_id": release_id, "url": "s3://receipts", "connection": "receipts"}
+        said = {"plan_digest": str(plan.digest), "targets": [one.name for one in plan.targets], "by": by}
+        named = {elsewhere("minilm", release_id, Name("record").stem): evidence.digest("record")}
+        proof.write("record", {**about(theirs), **said}, rests_on=named)
+        for event in ("superseded", "live"):
+            self.book(other).record(event, others_id, **about(theirs))
+        return plan
+
     def rollback(self, release_id: str, to: str, digit: str = "1") -> Plan:
         """Write a rollback to what release *to* has brought."""
         earlier = a_release(to, digit, "minilm")
@@ -116,6 +141,10 @@ def a_bound_target(name: str, model: str, digest: Digest) -> Any:
     return replace(target, bindings=bindings, served=(replace(served, model=model, snapshot=Snapshot(digest, 1)),))
 
 
+def a_second(binding: Any) -> Any:
+    return replace(binding, variable="ADAPTER_PATH")
+
+
 def about(plan: Plan) -> dict[str, Any]:
     return {"revision": str(plan.own.revision), "source_version": plan.own.source_version}
 
@@ -133,7 +162,9 @@ def _staged(step: str) -> Any:
     def write(shelf: Shelf, evidence: Evidence, plan: Plan) -> None:
         for target in plan.targets:
             what = {"revision": str(plan.own.revision), "snapshot": str(target.snapshot_of(plan.model))}
-            evidence.write(step, what | place(target), target=target.service)
+            also = [(plan.revisions[one.model], one.snapshot) for one in target.served if one.model != plan.model]
+            more = {"also": [{"revision": str(of), "snapshot": str(one)} for of, one in also]} if also else {}
+            evidence.write(step, what | place(target) | more, target=target.service)
 
     return write
 

@@ -304,6 +304,21 @@ def test_a_rollback_without_its_list_is_found(shelf):
     assert named(shelf.audit(THIRD, now=later()), f"minilm/{THIRD}/01-list-embedder.json")
 
 
+# --- several models in one plan ---------------------------------------------------------------------------------------
+
+
+def test_a_model_that_another_release_switched_is_whole_by_that_ones_record(tmp_path):
+    shelf = Shelf(tmp_path)
+    base = shelf.release_with(FIRST, "adapter", SECOND)
+    assert shelf.audit() == []
+    assert shelf.audit(model="adapter", now=later()) == []
+    shelf.path(FIRST, "10-record.json").unlink()
+    assert named(shelf.audit(SECOND, model="adapter"), f"minilm/{FIRST}/10-record.json")
+    record = shelf.path(SECOND, "10-record.json", "adapter")
+    rewrite(shelf, record, lambda r: r.update(revision=str(base.own.revision)), shelf.key)
+    assert named(shelf.audit(SECOND, model="adapter"), f"adapter/{SECOND}/10-record.json")
+
+
 # --- the program ----------------------------------------------------------------------------------------------------
 
 
