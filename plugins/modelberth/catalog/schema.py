@@ -60,6 +60,20 @@ class Retention(Part):
     grace: Annotated[int, Field(ge=LEAST_GRACE)] = 7 * 86400
 
 
+Policy = Literal["off", "warn", "require"]
+
+
+class Content(Part):
+    """What of the model's content is looked at before the gate: *warn* shows what is found there, *require* refuses."""
+
+    code: Policy = "warn"
+    """Files that run code when they are loaded (pickles that import what is dangerous or unknown), and programs."""
+    headers: Policy = "warn"
+    """Headers of safetensors, GGUF and ONNX files."""
+    licence: Policy = "off"
+    """A LICENSE file, or a model card that names one."""
+
+
 class Model(Part):
     """What is served: where its bytes come from, where they are kept, what it may be."""
 
@@ -68,6 +82,7 @@ class Model(Part):
     bucket: Store
     receipts: Store
     size_limit: Annotated[ByteSize, Field(gt=0)] | None = None
+    content: Content = Content()
     refresh: Refresh = Refresh()
     retention: Retention = Retention()
 

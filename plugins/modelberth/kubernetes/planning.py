@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import approval, layout
+from modelberth.core import approval, content, layout
 from modelberth.core.difference import difference
 from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
@@ -95,11 +95,22 @@ class _Part:
         """Return what *evidence* shows for all services of its model."""
         model, services = catalog.model(evidence.model), catalog.services_of(evidence.model)
         released = read_released(model, evidence)
+        verified = {one.name: evidence.read("verify", one.name) for one in services}
+        for name, receipt in verified.items():
+            _require_content(model, name, receipt)
         return cls(
             released,
-            {one.name: evidence.read("verify", one.name) for one in services},
+            verified,
             {one.name: read_verified(evidence, model, one, released.revision) for one in services},
             _Differences(model, released.revision),
+        )
+
+
+def _require_content(model: Model, service: str, receipt: Mapping[str, Any]) -> None:
+    if refused := content.judge(model.content.model_dump(), receipt.get("content")).refused:
+        raise PlanRefusedError(
+            f"Model {model.name!r} was verified for service {service!r}, but {'; '.join(refused)}, and its file "
+            "requires by now that there is none: put it right, then clear the service's verify."
         )
 
 

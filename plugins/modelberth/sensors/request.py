@@ -71,6 +71,7 @@ def body(asked: Request) -> str:
             _table(("Target", "Variable", "", "Value"), _each(_bindings, plan.targets)),
             "**What was proven** (every byte read again, after staging)",
             _table(("Service", "Model", "Bytes", "How", "Node", "When"), map(_proof, asked.verified)),
+            *_content(asked.verified),
             *_previews(asked.previews),
             "**How it is rolled out**, in this order; what does not confirm in time is put back",
             _table(("Target", "Pods", "Strategy", "First", "Confirm", "Within"), map(_rollout, plan.targets)),
@@ -129,6 +130,17 @@ def _bindings(target: Target) -> list[Row]:
 def _proof(one: Verified) -> Row:
     receipt = one.receipt
     return one.service, one.model, human(receipt["bytes"]), receipt["how"], receipt["node"], receipt["at"]
+
+
+def _content(verified: Sequence[Verified]) -> list[str]:
+    """Return what was found in the content: the same bytes are looked at once for each service."""
+    looked = {one.model: one.receipt for one in verified if one.receipt.get("content")}
+    rows = [(model, _counted(receipt["content"]), "; ".join(receipt["findings"])) for model, receipt in looked.items()]
+    return ["**What is in it**", _table(("Model", "Problems", "Such as"), rows)] if rows else []
+
+
+def _counted(content: Mapping[str, int]) -> str:
+    return ", ".join(f"{check} {count or 'none'}" for check, count in content.items())
 
 
 def _previews(previews: Mapping[str, Receipt]) -> list[str]:

@@ -215,7 +215,7 @@ def test_one_smoke_request_needs_no_list(root):
         ("size_limit", 0, "size_limit: Input should be greater than 0; got 0"),
         ("refresh", {"paused": "maybe"}, "refresh.paused: Input should be a valid boolean; got 'maybe'"),
         ("refresh", {"every": 5}, "refresh.every: unknown key 'every'; expected one of: paused"),
-        ("target", "embedder", "unknown key 'target'; expected one of: source, bucket, receipts, size_limit, refresh"),
+        ("target", "embedder", "unknown key 'target'; expected one of: source, bucket, receipts, size_limit, content"),
         ("name", "other", "the key 'name' has no place here"),
     ],
 )

@@ -1,6 +1,7 @@
 """What a plan refuses to rest on, before the cluster is asked."""
 
 import pytest
+import yaml
 
 from modelberth.catalog import load
 from modelberth.core.plan import PlanRefusedError
@@ -38,6 +39,13 @@ def test_another_revision_than_was_uploaded_is_refused(verified):
 @pytest.mark.parametrize("key", CLAIM)
 def test_a_verify_on_another_claim_is_refused(verified, key):
     refused(verified(**{key: "another"}), f"verified on another claim: its {key} is 'another', expected '{CLAIM[key]}'")
+
+
+def test_content_that_the_models_file_requires_by_now_is_required(verified, catalog):
+    document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+    catalog.write("models/minilm.yaml", document | {"content": {"code": "require"}})
+    refused(verified(content={"code": 1}), "content.code has 1 problem, and its file requires by now")
+    refused(verified(content={"headers": 0}), "content.code was not looked at")
 
 
 def test_a_snapshot_on_record_as_damaged_is_refused(verified):

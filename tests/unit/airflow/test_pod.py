@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
+import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from kubernetes.client import ApiClient, ApiException, CoreV1Api
@@ -22,6 +23,7 @@ HEX = "ab" * 32
 REVISION = f"minilm@sha256:{HEX}"
 SNAPSHOT = f"{HEX}.1"
 STATS = f"sha256:{'cd' * 32}"
+LOOKS = ["--content", "code", "--content", "headers"]
 DONE = {
     "sync": {"command": "sync", "outcome": "ok", "exit_code": 0, "revision": REVISION, "snapshot": SNAPSHOT},
     "verify": {
@@ -152,6 +154,7 @@ TARGET = {
     "confirm": DECLARED,
     "capacity": {"verdict": "fits", "reasons": []},
     "canary": None,
+    "preview": False,
 }
 
 
@@ -187,7 +190,7 @@ def test_the_sync_pod_writes_the_claim_and_reads_the_bucket(api, uploaded, conte
 @pytest.mark.parametrize(
     ("kind", "args", "read_only"),
     [
-        (VerifyModelOperator, ["verify", "/claim", "--revision", REVISION, "--snapshot", SNAPSHOT], True),
+        (VerifyModelOperator, ["verify", "/claim", "--revision", REVISION, "--snapshot", SNAPSHOT, *LOOKS], True),
         (
             CheckModelOperator,
             ["check", "/claim", "--revision", REVISION, "--snapshot", SNAPSHOT, "--stats", STATS],
@@ -344,6 +347,30 @@ def test_a_proof_of_something_else_is_refused(api, synced, context, result):
     api.there(pod(0, result))
     with pytest.raises(AirflowFailException, match="did something else"):
         resume(VerifyModelOperator, context)
+    assert synced.find("verify", "embedder") is None
+
+
+CONTENTS = {
+    "nothing found": ({"code": "require"}, {"code": 0, "headers": 0}, None),
+    "a warning": ({"code": "warn"}, {"code": 2, "headers": 0}, None),
+    "what is required and not so": ({"code": "require"}, {"code": 2, "headers": 0}, "content.code has 2 problems"),
+    "a program that does not look": ({"licence": "require"}, None, "content.licence was not looked at"),
+}
+
+
+@pytest.mark.parametrize(("policy", "found", "said"), CONTENTS.values(), ids=CONTENTS)
+def test_what_the_models_file_requires_of_the_content_is_required(api, synced, catalog, context, policy, found, said):
+    document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+    catalog.write("models/minilm.yaml", document | {"content": policy})
+    looked = {"content": found, "findings": ["code: File 'x.py' is a program."]} if found else {}
+    api.there(pod(0, DONE["verify"] | looked))
+    if said is None:
+        resume(VerifyModelOperator, context)
+        assert synced.read("verify", "embedder")["content"] == found
+        return
+    with pytest.raises(AirflowFailException, match=said) as raised:
+        resume(VerifyModelOperator, context)
+    assert ("x.py" in str(raised.value)) == bool(found)
     assert synced.find("verify", "embedder") is None
 
 

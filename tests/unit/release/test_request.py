@@ -43,6 +43,13 @@ def test_the_headline_counts_the_answers_where_there_are_several():
     assert subject(a_request(approvers=(ALICE, BOB), approvals=2, number=2)).endswith("(answer 2 of 2)")
 
 
+def test_what_was_found_in_the_content_is_shown_once_a_model():
+    looked = VERIFIED | {"content": {"code": 1, "headers": 0}, "findings": ["code: File 'x.py' is a program."]}
+    shown = body(a_request(verified=[Verified(name, "minilm", looked) for name in ("embedder", "other")]))
+    assert shown.count("| minilm | code 1, headers none | code: File 'x.py' is a program. |") == 1
+    assert "What is in it" not in body(a_request())
+
+
 @pytest.mark.parametrize(
     ("difference", "said"),
     [
