@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Param, TaskGroup, chain
 from modelberth.catalog import RemoteSource, load
 from modelberth.core.gate import answers
 from modelberth.operators import WITH
-from modelberth.operators.assets import LIVE, asset_of
+from modelberth.operators.assets import LIVE
 from modelberth.operators.check import CheckModelOperator
 from modelberth.operators.fetch import FetchModelOperator
 from modelberth.operators.plan import PlanModelOperator
@@ -98,7 +98,7 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target], 
             chain(plan, *previews(model, targets), *approvals(model, services))
         with TaskGroup("serving") as serving:
             chain(*(serve(model, target.name) for target in targets))
-        record = RecordModelOperator(task_id="record", model=model, outlets=[asset_of(model), LIVE])
+        record = RecordModelOperator(task_id="record", model=model, outlets=[LIVE])
         # A teardown, since Airflow skips all other pending tasks of a run that a person marks failed or successful.
         settle = SettleModelOperator(task_id="settle", model=model).as_teardown(on_failure_fail_dagrun=True)
         # An empty group would cut the chain: what follows it would not wait.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
-from kubernetes.config import ConfigException
 
 from modelberth.catalog import load
 from modelberth.catalog.together import nothing_waits, together_problems
@@ -155,6 +154,8 @@ def _read_receipts(model: Model, release_id: str) -> list[str]:
 
 
 def _ask_cluster(catalog: Catalog, model: Model, service: Service) -> list[str]:
+    from kubernetes.config import ConfigException
+
     try:
         cluster = Cluster(service.connection)
     except (yaml.YAMLError, ConfigException) as error:
