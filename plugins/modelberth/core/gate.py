@@ -83,6 +83,8 @@ def problem(gate: Gate, people: People, answered: Collection[str] = ()) -> str |
 
     :param answered: The ids of those whose answers are on record.
     """
+    if not gate.approvers:
+        return "No person is an approver of all its targets, and one answer is for all: make one so in their files."
     askable_ids = {one.id for one in askable(gate)}
     obstacles = {
         one.id: people.obstacle(one.id) if one.id in askable_ids else "requested it"

@@ -48,6 +48,10 @@ class People:
         return None if role.lower() in _MAY_ANSWER else f"the role {role!r} may not answer"
 
 
+NOBODY_KNOWN = People(None, "the users are not known here")
+"""What is known where Airflow's configuration is not looked at."""
+
+
 def people(auth_manager: str, users: str, *, default_users: str, all_admins: bool, multi_team: bool) -> People:
     """Return who is known by these keys of Airflow's section ``[core]``.
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core import approval, content, layout
+from modelberth.core import gate as gates
 from modelberth.core.difference import difference
 from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
+from modelberth.core.people import NOBODY_KNOWN
 from modelberth.core.plan import (
     Approver,
     Binding,
@@ -58,8 +60,8 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence, others: Seq
         one, read = found[target.name], _reading(parts, target)
         problems += patience.problems(target.service, one.document, one.containers, read) if one.bindings else []
     problems += [said for one in targets for said in canary.problems(one, found[one.name].document)]
-    gate = _gate(services, evidence)
-    problems += _gate_problems(gate)
+    gate = gate_of(services, evidence.read("resolve").get("requested_by"))
+    problems += filter(None, [gates.problem(gate, NOBODY_KNOWN)])
     if problems:
         raise PlanRefusedError(f"Release {evidence.release_id} cannot be rolled out: {' '.join(problems)}")
     planned = [
@@ -157,26 +159,16 @@ def read_verified(evidence: Evidence, model: Model, service: Service, revision: 
     return snapshot
 
 
-def _gate(services: Sequence[Service], evidence: Evidence) -> Gate:
+def gate_of(services: Sequence[Service], requested_by: str | None) -> Gate:
     """Return who has to answer for all *services*: the strictest of each."""
     common = set.intersection(*({one.id for one in service.approvers} for service in services))
     return Gate(
         approvers=tuple(Approver(one.id, one.name) for one in services[0].approvers if one.id in common),
         approvals=max(service.approvals for service in services),
         four_eyes=any(service.four_eyes for service in services),
-        requested_by=evidence.read("resolve").get("requested_by"),
+        requested_by=requested_by,
         answer_within=min(service.answer_within for service in services),
     )
-
-
-def _gate_problems(gate: Gate) -> list[str]:
-    """Return why nobody could answer."""
-    if not gate.approvers:
-        return ["No person is an approver of all its targets, and one answer is for all: make one so in their files."]
-    if len(gate.approvers) < gate.approvals:
-        who = ", ".join(one.id for one in gate.approvers)
-        return [f"It needs {gate.approvals} approvals, but only {who} may approve for all its targets."]
-    return []
 
 
 def make_target(

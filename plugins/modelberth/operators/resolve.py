@@ -13,12 +13,15 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from modelberth.catalog import load
 from modelberth.catalog.together import nothing_waits, together_problems
+from modelberth.core import gate
 from modelberth.core.failure import Failure
 from modelberth.core.units import human
 from modelberth.kubernetes import preflight
 from modelberth.kubernetes.client import Cluster, ClusterRefusedError, ClusterUnreachableError
+from modelberth.kubernetes.planning import gate_of
 from modelberth.kubernetes.target import find
 from modelberth.operators import proposed_version, release_of, switched_with
+from modelberth.operators.people import known_people
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import (
     EvidenceForgedError,
@@ -72,11 +75,12 @@ class ResolveModelOperator(BaseOperator):
         with refusals_are_final():
             catalog, release_id = load(), release_of(context)
             model = catalog.model(self.model)
+            requested_by = context["dag_run"].triggering_user_name
             version, findings = look(catalog, model, release_id, switched_with(context))
+            findings["gate"] = _gate(catalog, model, requested_by)
             if version is None or any(findings.values()):
                 raise self._refusal(context, version, findings, model)
             known = proposal(version)
-            requested_by = context["dag_run"].triggering_user_name
             digest = release_evidence(model, release_id).write("resolve", {**known, "requested_by": requested_by})
             ledger(model).record("proposed", release_id, source_version=str(version.name))
             return {"release_id": release_id, "source_version": str(version.name), "receipt": str(digest)}
@@ -128,6 +132,13 @@ def _with(catalog: Catalog, model: Model, others: Sequence[str]) -> list[str]:
     if problems := together_problems(catalog, model.name, others):
         return problems
     return [nothing_waits(other) for other in others if undecided_release(catalog.model(other)) is None]
+
+
+def _gate(catalog: Catalog, model: Model, requested_by: str | None) -> list[Finding]:
+    """Return why nobody could approve, as far as that can be known before there is anything to approve."""
+    services = catalog.services_of(model.name)
+    problem = services and gate.problem(gate_of(services, requested_by), known_people())
+    return [Finding(problem)] if problem else []
 
 
 def _source(model: Model) -> tuple[SourceVersion | None, list[Finding]]:

@@ -61,6 +61,23 @@ def test_what_the_source_holds_is_proposed(resolve, source, evidence, ledger):
     assert [(entry.event, entry.source_version) for entry in ledger.entries()] == [("proposed", version)]
 
 
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"four_eyes": True, "approvers": [{"id": "bob", "name": "Bob"}]}, "'bob': requested it"),
+        ({"approvers": [{"id": "carol", "name": "Carol"}]}, "'carol': no such user of this Airflow"),
+        ({"approvers": [{"id": "vera", "name": "Vera"}]}, "'vera': the role 'viewer' may not answer"),
+    ],
+)
+def test_a_release_that_nobody_could_approve_is_refused_before_anything_is_moved(
+    resolve, catalog, monkeypatch, rules, said
+):
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "alice:user,bob:user,vera:viewer")
+    catalog.write("services/embedder.yaml", catalog.service | rules)
+    with pytest.raises(AirflowFailException, match=said):
+        resolve()
+
+
 def test_a_retry_proposes_the_same_once(resolve, ledger):
     assert resolve() == resolve()
     assert len(ledger.entries()) == 1
