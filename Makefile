@@ -39,9 +39,17 @@ down: ## Stop and unmount everything that demo and test started
 	@grep -qsx "$(CURDIR)" /run/modelberth/*/checkout || test -x $(BIN)/python || { echo "nothing was running"; exit 0; }; \
 	$(MAKE) --no-print-directory install && $(LOCAL) down
 
+MLFLOW := .local/mlflow
+
+# An environment of its own: what a tracking server requires disagrees with Airflow's pins.
+$(MLFLOW)/.installed: tests/sources/requirements-mlflow.txt | install
+	@export PATH="$$PATH:$(CURDIR)/.venv/bin"; uv venv --quiet --clear --python $(BIN)/python $(MLFLOW); \
+	uv pip install --quiet --python $(MLFLOW)/bin/python -r $<
+	@touch $@
+
 # What needs no cluster runs while the cluster is built and started, and what tests alone need is built then too; a test that finds
 # it missing says why.
-test: install ## Everything, on the real environment
+test: install $(MLFLOW)/.installed ## Everything, on the real environment
 	mkdir -p .local/log
 	{ $(BIN)/python include/local/binaries.py || :; $(MAKE) --no-print-directory lint test-unit; } >.local/log/unit.log 2>&1 & unit=$$!; code=0; \
 	$(LOCAL) run -- $(BIN)/pytest tests/engine tests/sources tests/cluster tests/e2e || code=$$?; \

@@ -119,6 +119,8 @@ TOXIPROXY = Programs(
 """A proxy that breaks connections in every way that a network does, for the engine's tests."""
 KWOK = Programs("kwok", "kwok (about 2 minutes the first time)", (("./kwok", "sigs.k8s.io/kwok/cmd/kwok"),))
 """What keeps nodes that nobody has, for the tests of capacity."""
+REGISTRY = Programs("registry", "an OCI registry (about a minute the first time)", (("./registry", "."),))
+"""What models are pulled from as artifacts, for the tests of sources."""
 
 
 def tail(log: Path, lines: int = 15) -> str:
