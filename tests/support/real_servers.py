@@ -32,8 +32,8 @@ def free_port():
             return port
 
 
-def wait_for(url, process, log):
-    for _ in range(300):
+def wait_for(url, process, log, seconds=30):
+    for _ in range(10 * seconds):
         assert process.poll() is None, log.read_text()[-2000:]
         try:
             urllib.request.urlopen(url, timeout=1)  # noqa: S310 - a server that was just started
@@ -51,13 +51,13 @@ def stopped(process):
     process.wait()
 
 
-def started(command, url, log):
+def started(command, url, log, seconds=30):
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [*WITH_ALL_IT_STARTS, *command], stdout=stream, stderr=stream, start_new_session=True
         )
     try:
-        wait_for(url, process, log)
+        wait_for(url, process, log, seconds)
     except BaseException:
         stopped(process)
         raise

@@ -33,6 +33,8 @@ from modelberth.catalog.sources import (
     GcsSource,
     HttpSource,
     HuggingFaceSource,
+    MlflowSource,
+    OciSource,
     RemoteSource,
     S3Source,
 )
@@ -50,7 +52,9 @@ __all__ = [
     "GcsSource",
     "HttpSource",
     "HuggingFaceSource",
+    "MlflowSource",
     "Model",
+    "OciSource",
     "RemoteSource",
     "S3Source",
     "Service",

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from modelberth.core import paths
 from modelberth.core.revision import MODEL_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 PROJECT = Path(__file__).parents[3]
 """Where ``dags/``, ``plugins/`` and ``include/`` lie; relative paths in the catalog start here."""
 
 
-def text(pattern: str, what: str) -> Callable[[str], str]:
-    """Return a validator that accepts what *pattern* matches and calls it *what* in its refusal."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Accepts what *pattern* matches and calls it *what*, in its refusal and in the schema that editors read."""
 
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"expected {what}")
+    pattern: str
+    what: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return how a value is checked."""
+        return no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return how an editor checks it."""
+        return handler(schema) | {"pattern": f"^({self.pattern})$", "description": f"Expected: {self.what}."}
+
+    def _check(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"expected {self.what}")
         return value
-
-    return check
 
 
 def _relative(value: str) -> str:
@@ -39,52 +52,45 @@ def _relative(value: str) -> str:
 _PREFIX = r"(/[A-Za-z0-9][A-Za-z0-9._=+-]*)*"
 _BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]" + _PREFIX
 
-Label = Annotated[
-    str, AfterValidator(text(MODEL_NAME.pattern, "a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at an end"))
-]
+Label = Annotated[str, Text(MODEL_NAME.pattern, "a DNS label: 1 to 63 of a-z, 0-9 and '-', no '-' at an end")]
 ObjectName = Annotated[
     str,
-    AfterValidator(text(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a Kubernetes object's name: a-z, 0-9, '-', '.'")),
+    Text(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a Kubernetes object's name: a-z, 0-9, '-', '.'"),
 ]
-ConnectionId = Annotated[
-    str, AfterValidator(text(r"[A-Za-z0-9_.-]{1,200}", "the id of an Airflow connection, never a secret itself"))
-]
+ConnectionId = Annotated[str, Text(r"[A-Za-z0-9_.-]{1,200}", "the id of an Airflow connection, never a secret itself")]
 BucketUrl = Annotated[
     str,
-    AfterValidator(
-        text(
-            rf"(s3|gs)://{_BUCKET}",
-            "s3://bucket/prefix or gs://bucket/prefix, without credentials and without a final '/'",
-        )
+    Text(
+        rf"(s3|gs)://{_BUCKET}",
+        "s3://bucket/prefix or gs://bucket/prefix, without credentials and without a final '/'",
     ),
 ]
-S3Url = Annotated[
-    str, AfterValidator(text(rf"s3://{_BUCKET}", "s3://bucket/prefix, without credentials and without a final '/'"))
-]
-GcsUrl = Annotated[
-    str, AfterValidator(text(rf"gs://{_BUCKET}", "gs://bucket/prefix, without credentials and without a final '/'"))
-]
+S3Url = Annotated[str, Text(rf"s3://{_BUCKET}", "s3://bucket/prefix, without credentials and without a final '/'")]
+GcsUrl = Annotated[str, Text(rf"gs://{_BUCKET}", "gs://bucket/prefix, without credentials and without a final '/'")]
 WebUrl = Annotated[
     str,
-    AfterValidator(
-        text(r"https?://[^\s/@?#]+(/[^\s?#]*)?", "http(s)://host/path, without user, password, query and fragment")
-    ),
+    Text(r"https?://[^\s/@?#]+(/[^\s?#]*)?", "http(s)://host/path, without user, password, query and fragment"),
 ]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 ArchiveName = Annotated[
     str,
     AfterValidator(_relative),
-    AfterValidator(
-        text(r".+\.(zip|tar|tgz|tar\.(gz|bz2|xz))", "an archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz")
-    ),
+    Text(r".+\.(zip|tar|tgz|tar\.(gz|bz2|xz))", "an archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz"),
 ]
 RepositoryName = Annotated[
     str,
-    AfterValidator(text(r"[\w.-]+(/[\w.-]+)?", "a repository's name, such as sentence-transformers/all-MiniLM-L6-v2")),
+    Text(r"[\w.-]+(/[\w.-]+)?", "a repository's name, such as sentence-transformers/all-MiniLM-L6-v2"),
+]
+Reference = Annotated[
+    str,
+    Text(
+        r"[A-Za-z0-9.\[\]:-]+(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[\w][\w.-]{0,127}|@sha256:[0-9a-f]{64})?",
+        "registry/name:tag or registry/name@sha256:..., such as ghcr.io/org/minilm:v1",
+    ),
 ]
 
 
 class Part(BaseModel):
     """A piece of a catalog file: unknown keys are refused, values are what YAML says and are not converted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)

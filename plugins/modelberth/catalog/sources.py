@@ -21,6 +21,7 @@ from modelberth.catalog.pieces import (
     GcsUrl,
     ObjectName,
     Part,
+    Reference,
     RelativePath,
     RepositoryName,
     S3Url,
@@ -102,6 +103,33 @@ class HuggingFaceSource(RemoteSource):
     exclude: list[str] = Field(default_factory=list)
 
 
+class MlflowSource(RemoteSource):
+    """A version of a registered model: by number, by alias, or the newest that has all tags."""
+
+    type: Literal["mlflow"]
+    model: Annotated[str, Field(min_length=1)]
+    connection: ConnectionId
+    artifacts: ConnectionId | None = None
+    version: Annotated[int, Field(ge=1)] | None = None
+    alias: Annotated[str, Field(min_length=1)] | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if sum(map(bool, (self.version, self.alias, self.tags))) > 1:
+            raise ValueError("version, alias and tags exclude each other: choose a version in one way")
+        return self
+
+
+class OciSource(RemoteSource):
+    """An artifact of a container registry, as ModelPack or ORAS lays it out."""
+
+    type: Literal["oci"]
+    reference: Reference
+    connection: ConnectionId | None = None
+
+
 AnySource = Annotated[
-    DirectorySource | S3Source | GcsSource | HttpSource | HuggingFaceSource, Field(discriminator="type")
+    DirectorySource | S3Source | GcsSource | HttpSource | HuggingFaceSource | MlflowSource | OciSource,
+    Field(discriminator="type"),
 ]

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelberth.catalog import DirectorySource, GcsSource, HttpSource, HuggingFaceSource, S3Source
+from modelberth.catalog import (
+    DirectorySource,
+    GcsSource,
+    HttpSource,
+    HuggingFaceSource,
+    MlflowSource,
+    OciSource,
+    S3Source,
+)
 from modelberth.sources.directory import Directory
 from modelberth.sources.gcs import GcsPrefix
 from modelberth.sources.http import HttpFiles
 from modelberth.sources.huggingface import HubRepository
+from modelberth.sources.mlflow import RegisteredModel
+from modelberth.sources.oci import OciArtifact
 from modelberth.sources.proposal import proposal, require_proposed
 from modelberth.sources.protocol import Source, SourceVersion
 from modelberth.sources.s3 import S3Prefix
@@ -34,3 +44,8 @@ def source_of(model: Model) -> Source:
         case HuggingFaceSource() as source:
             patterns = tuple(source.include), tuple(source.exclude)
             return HubRepository(source.repository, source.revision, source.connection, *patterns)
+        case MlflowSource() as source:
+            chosen = str(source.version or ""), source.alias or "", tuple(sorted(source.tags.items()))
+            return RegisteredModel(source.model, source.connection, source.artifacts, *chosen)
+        case OciSource() as source:
+            return OciArtifact(source.reference, source.connection, model.size_limit)

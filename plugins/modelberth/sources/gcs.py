@@ -36,7 +36,7 @@ class GcsPrefix:
 
         :raises Failure: It cannot be had, is empty, or names what is refused.
         """
-        return SourceVersion.listed(below(self.url, _objects(self.url, self.connection)))
+        return SourceVersion.listed(below(self.url, objects(self.url, self.connection)))
 
     def credentials(self) -> Mapping[str, str]:
         """Return the connection's key file."""
@@ -60,7 +60,12 @@ def credentials(name: str) -> Mapping[str, str]:
     raise Failure(ExitCode.DENIED, text)
 
 
-def _objects(url: str, name: str) -> Iterator[Wanted]:
+def objects(url: str, name: str) -> Iterator[Wanted]:
+    """Yield what lies below *url*, each with its name as path.
+
+    :param name: The connection's.
+    :raises Failure: It cannot be listed.
+    """
     from airflow.providers.google.cloud.hooks.gcs import GCSHook
 
     connection(name)

@@ -89,10 +89,18 @@ class Web:
         :raises Failure: It is none.
         """
         try:
-            return json.loads(b"".join(_bounded(answer, what)))
+            return json.loads(Web.body(answer, what))
         except (ValueError, RecursionError) as error:
             text = f"{what} could not be had: the answer of {_shown(answer.url)} is no JSON. Is it the right address?"
             raise Failure(ExitCode.REFUSED, text) from error
+
+    @staticmethod
+    def body(answer: Response, what: str) -> bytes:
+        """Return all bytes of an answer.
+
+        :raises Failure: They broke off, or are over 64 MiB.
+        """
+        return b"".join(_bounded(answer, what))
 
     def read(self, url: str, what: str) -> bytes:
         """Return the bytes that are at *url*.
@@ -102,7 +110,7 @@ class Web:
         with self.ask(url, what) as answer:
             if answer.status_code != 200:
                 raise refused(answer, what)
-            return b"".join(_bounded(answer, what))
+            return self.body(answer, what)
 
     def ask(
         self, url: str, what: str, params: Any = None, headers: Mapping[str, str] | None = None, *, follow: bool = True
@@ -155,7 +163,7 @@ class _Stated:
         self._header = header
 
     def __call__(self, request: Any) -> Any:
-        request.headers["Authorization"] = self._header
+        request.headers.setdefault("Authorization", self._header)
         return request
 
 
