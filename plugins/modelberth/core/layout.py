@@ -5,6 +5,8 @@ In a bucket, under the prefix of its URL::
     <model>/data/<upload>/<path>                        plain objects; <upload> is fixed before the first byte
     <model>/revisions/<64 hex>/manifest.json            names the bytes; create-only
     <model>/revisions/<64 hex>/locations/<upload>.json  written last: says where the bytes are
+    <model>/revisions/<64 hex>/condemned.json           its bytes go if nothing uses it; they are whole until then
+    <model>/revisions/<64 hex>/doomed/<upload>.json     a location that was taken away, while its objects are
     <model>/fetch/<64 hex>.json                         what a pod was told to fetch, named by its own digest
 
 On a claim, under its root::
@@ -163,6 +165,16 @@ def locations_prefix(url: BucketUrl, model: str, digest: Digest) -> str:
 def location_key(url: BucketUrl, model: str, digest: Digest, upload: str) -> str:
     """Return the key of one location."""
     return f"{locations_prefix(url, model, digest)}{upload}.json"
+
+
+def condemned_key(url: BucketUrl, model: str, digest: Digest) -> str:
+    """Return the key of the mark by which a revision's bytes are condemned."""
+    return url.key(model, "revisions", digest.hex, "condemned.json")
+
+
+def doomed_prefix(url: BucketUrl, model: str, digest: Digest) -> str:
+    """Return what the keys of a revision's locations begin with whose objects are being removed."""
+    return url.key(model, "revisions", digest.hex, "doomed", "")
 
 
 def fetch_list_key(model: str, digest: Digest) -> str:

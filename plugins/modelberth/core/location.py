@@ -28,7 +28,7 @@ from modelberth.core.revision import Revision
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_LONGEST_KEY = 1024
+LONGEST_KEY = 1024
 """Bytes that both kinds of store take."""
 
 CHECKSUMS = ("crc64nvme", "crc32c")
@@ -127,7 +127,7 @@ def disagreements(
         if not place.key.startswith(prefixes)
     ]
     problems += [
-        f"Key {place.key!r} {why}." for place in location.files if (why := paths.refusal(place.key, _LONGEST_KEY))
+        f"Key {place.key!r} {why}." for place in location.files if (why := paths.refusal(place.key, LONGEST_KEY))
     ]
     return list(dict.fromkeys(problems))
 

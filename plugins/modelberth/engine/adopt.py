@@ -17,6 +17,7 @@ from modelberth.core.manifest import Manifest, refuse_excess
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision
 from modelberth.engine.bucket import read_manifest
+from modelberth.engine.bucketprune import lift_mark
 from modelberth.engine.describe import Digested, digest_files
 from modelberth.engine.earlier import location_keys
 from modelberth.engine.pace import Pace
@@ -61,8 +62,10 @@ def adopt(order: Order, stop: Stop) -> Result:
     """
     above = layout.key_prefix(order.url, order.prefix)
     _refuse_own_place(order, above)
-    run = _Adoption(order, above, open_store(order.url, stop), stop)
+    store = open_store(order.url, stop)
+    run = _Adoption(order, above, store, stop)
     location = run.known() or run.complete()
+    lift_mark(store, location.revision)
     return {
         "revision": str(location.revision),
         "upload": location.upload,

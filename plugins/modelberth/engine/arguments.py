@@ -33,8 +33,12 @@ def parser() -> argparse.ArgumentParser:
     _sync(commands.add_parser("sync", help="bring a revision onto a claim"))
     _verify(commands.add_parser("verify", help="read every byte of a snapshot again"))
     _check(commands.add_parser("check", help="look whether a snapshot is as the last verify left it"))
-    _list(commands.add_parser("list", help="say what is on a claim"))
-    _prune(commands.add_parser("prune", help="take snapshots away from a claim, step by step; nothing unnamed goes"))
+    _list(commands.add_parser("list", help="say what is on a claim, or which revisions a bucket has"))
+    _prune(
+        commands.add_parser(
+            "prune", help="take away, step by step, snapshots of a claim or revisions of a bucket; only what is named"
+        )
+    )
     _probe(commands.add_parser("probe", help="ask serving pods whether they serve what was approved"))
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="say all there is to say as lines of JSON on stdout")
@@ -108,11 +112,12 @@ def _check(command: argparse.ArgumentParser) -> None:
 
 
 def _list(command: argparse.ArgumentParser) -> None:
-    command.add_argument("root", metavar="ROOT", type=Path)
+    _add_place(command)
+    command.add_argument("--model", metavar="NAME", help="of a bucket, only this model")
 
 
 def _prune(command: argparse.ArgumentParser) -> None:
-    command.add_argument("root", metavar="ROOT", type=Path, help="where the claim is mounted")
+    _add_place(command)
     for step, what in _PRUNE_STEPS.items():
         named = {"staging": "NAME@DIGEST", "trash": _SINCE, "delete": _SINCE}.get(step, "NAME@DIGEST.N")
         command.add_argument(f"--{step}", metavar=named, nargs="+", action="extend", default=[], help=what)
@@ -142,6 +147,10 @@ def _add_links(command: argparse.ArgumentParser) -> None:
 
 def _add_bucket(command: argparse.ArgumentParser) -> None:
     command.add_argument("bucket", metavar="BUCKET_URL", help="s3://bucket/prefix, gs://bucket/prefix or file:///dir")
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    command.add_argument("place", metavar="ROOT|BUCKET_URL", help="where the claim is mounted, or a bucket")
 
 
 def _add_claim(command: argparse.ArgumentParser) -> None:

@@ -137,21 +137,32 @@ def _looked_at(arguments: argparse.Namespace) -> LookedAt:
     return Order(arguments.root, revision, snapshot(arguments), reading)
 
 
-def _list(arguments: argparse.Namespace, _stop: Stop) -> Result:
+def _list(arguments: argparse.Namespace, stop: Stop) -> Result:
+    if bucket := _bucket(arguments.place):
+        from modelberth.engine.bucketprune import list_bucket
+
+        return list_bucket(bucket, _model(arguments) if arguments.model else None, stop)
     from modelberth.engine.listing import list_claim
 
-    return list_claim(arguments.root)
+    return list_claim(Path(arguments.place))
+
+
+def _bucket(place: str) -> BucketUrl | None:
+    return BucketUrl.parse(place) if "://" in place else None
 
 
 def _prune(arguments: argparse.Namespace, stop: Stop) -> Result:
-    from modelberth.engine.prune import Named, Order, prune
+    from modelberth.engine import bucketprune, prune
 
-    steps = {
-        step: tuple(value(Named.parse, text) for text in getattr(arguments, step))
-        for step in ("condemn", "lift", "trash", "delete")
-    }
-    staging = tuple(value(Revision.parse, text) for text in arguments.staging)
-    return prune(Order(arguments.root, **steps, staging=staging), stop)
+    asked = {step: getattr(arguments, step) for step in ("condemn", "lift", "trash", "delete", "staging")}
+    if bucket := _bucket(arguments.place):
+        if asked.pop("trash") + asked.pop("staging"):
+            raise Failure(ExitCode.REFUSED, "A bucket has neither --trash nor --staging: they are for claims.")
+        revisions = {step: tuple(value(bucketprune.Named.parse, text) for text in asked[step]) for step in asked}
+        return bucketprune.prune_bucket(bucketprune.Order(bucket, **revisions), stop)
+    staging = tuple(value(Revision.parse, text) for text in asked.pop("staging"))
+    snapshots = {step: tuple(value(prune.Named.parse, text) for text in asked[step]) for step in asked}
+    return prune.prune(prune.Order(Path(arguments.place), **snapshots, staging=staging), stop)
 
 
 def _probe(arguments: argparse.Namespace, _stop: Stop) -> Result:

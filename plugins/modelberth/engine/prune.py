@@ -36,6 +36,12 @@ log = logging.getLogger(__name__)
 _STEPS = ("condemn", "lift", "trash", "delete", "staging")
 
 
+def since_of(text: str) -> tuple[str, str]:
+    """Return a name and the time that was given with it: ``<name>=<time>``; empty when none was."""
+    name, _, since = text.partition("=")
+    return name, since
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Named:
     """A snapshot with its model: ``<model>@sha256:<64 hex>.<n>``, and ``=<time>`` after it.
@@ -54,7 +60,7 @@ class Named:
 
         :raises ValueError: *text* is not ``<model>@sha256:<64 hex>.<n>``, or that with ``=<time>``.
         """
-        name, _, since = text.partition("=")
+        name, since = since_of(text)
         revision, dot, copy = name.rpartition(".")
         if not dot or not copy.isdecimal() or copy != copy.lstrip("0"):
             raise ValueError(f"Not a model's snapshot: {text!r}; expected '<model>@sha256:<64 hex>.<n>' with n from 1.")

@@ -23,6 +23,7 @@ from modelberth.core.location import Location, Place
 from modelberth.core.manifest import Manifest, refuse_excess
 from modelberth.core.revision import Revision
 from modelberth.engine.bucket import find_location, read_manifest
+from modelberth.engine.bucketprune import lift_mark
 from modelberth.engine.describe import Digested, digest_files
 from modelberth.engine.earlier import earlier_places, location_keys
 from modelberth.engine.outgoing import Delta, Outgoing, Whole
@@ -78,6 +79,7 @@ def upload(order: Order, stop: Stop) -> Result:
     refuse_excess([file.size for file in source.files])
     run = _Upload(order, store, source, stop)
     location = run.known_revision() or run.complete()
+    lift_mark(store, location.revision)
     named = {"fetch_list": str(order.source)} if isinstance(order.source, Digest) else {}
     return named | {
         "revision": str(location.revision),

@@ -140,6 +140,9 @@ class Store(Reader, Protocol):
     def copy(self, source: Place, key: str) -> Stored | None:
         """Copy an object inside the bucket to a key that must not exist yet; None when the source is gone."""
 
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield what interrupted writes under *prefix* left."""
 

@@ -94,6 +94,10 @@ class FileStore:
                 writing.write(start, memoryview(stream.read(_PIECE)))
             return writing.finish("")
 
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        (self._root / key).unlink(missing_ok=True)
+
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the partial files of interrupted writes; which files they would have been is not known."""
         for path in sorted((self._root / prefix).rglob(f"{_PARTIAL}*")):

@@ -143,6 +143,14 @@ class GcsStore:
                 return None
         return self.head(key)
 
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        with self.translated(key):
+            try:
+                self._bucket.blob(key).delete(timeout=_TIMEOUT)
+            except NotFound as error:
+                self._unless_bucket_is_gone(error)
+
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:  # noqa: ARG002 - none can be asked for
         """Yield nothing: only who began a resumable upload knows its URL. It ends by itself and costs nothing."""
         return iter(())

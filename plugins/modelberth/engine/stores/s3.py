@@ -110,6 +110,11 @@ class S3Store(S3Reader):
                 writing.abandon()
             raise
 
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        with self.translated(key):
+            self.client.delete_object(Bucket=self.url.bucket, Key=key)
+
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Yield the multipart uploads under *prefix* that were neither finished nor aborted."""
         with self.translated(prefix):
