@@ -30,7 +30,7 @@ from modelberth.core.plan import (
 )
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes.rollout import Rollout, Stop
-from modelberth.kubernetes.workload import live_value
+from modelberth.kubernetes.workload import live_value, strategy
 from modelberth.receipts import Evidence, Ledger, ledger, release_evidence
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from kubernetes import client
 
 SERVER = """
-import json, os, sys, signal
+import json, os, sys, signal, ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-path = os.environ.get("MODEL_PATH", "")
+path, key = os.environ.get("MODEL_PATH", ""), os.environ.get("API_KEY")
 says = {name: Path(path, name).exists() for name in ("crash", "liar", "broken")}
 if says["crash"]:
     sys.exit("CUDA out of memory")
@@ -51,13 +51,20 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         ready = not Path(path, "unready").exists()
-        report = {"path": "/lie" if says["liar"] else path}
-        answers = {"/healthz": (200 if ready else 503, {}), "/modelz": (200, report)}
+        served = "/lie" if says["liar"] else path
+        vllm = {"object": "list", "data": [{"id": "m", "object": "model", "root": served, "parent": None}]}
+        answers = {
+            "/healthz": (200 if ready else 503, {}), "/modelz": (200, {"path": served}), "/v1/models": (200, vllm)
+        }
         self.answer(*answers.get(self.path, (404, {})))
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(500 if says["broken"] else 201, {"data": [1]})
+        triton = [{"name": "m", "version": "1", "state": "UNAVAILABLE" if says["liar"] else "READY", "reason": ""}]
+        answers = {"/v2/repository/index": (200, triton), "/embed": (500 if says["broken"] else 201, {"data": [1]})}
+        self.answer(*answers[self.path])
     def answer(self, status, document):
+        if key and self.path != "/healthz" and self.headers.get("X-API-Key") != key:
+            status, document = 401, {"expected": key}
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -65,7 +72,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
     def log_message(self, *_):
         pass
-ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+server = ThreadingHTTPServer(("", 8000), Handler)
+if os.environ.get("TLS"):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["TLS"])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 """
 
 
@@ -97,11 +109,19 @@ class Stand:
             folder.chmod(0o755)
         return snapshot
 
-    def deploy(self, name: str, kind: str = "Deployment", path: str | None = None, replicas: int = 1) -> None:
-        """Make a workload that serves *path*."""
-        getattr(self.apps, f"create_namespaced_{_SNAKE[kind]}")(
-            self.namespace, workload(name, kind, self.image, path, replicas)
-        )
+    def deploy(
+        self,
+        name: str,
+        kind: str = "Deployment",
+        path: str | None = None,
+        replicas: int = 1,
+        shape: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Make a workload that serves *path*; *shape* changes it before it is made."""
+        document = workload(name, kind, self.image, path, replicas)
+        if shape:
+            shape(document)
+        getattr(self.apps, f"create_namespaced_{_SNAKE[kind]}")(self.namespace, document)
 
     def read(self, name: str, kind: str = "Deployment") -> dict[str, Any]:
         """Return a workload as JSON."""
@@ -277,6 +297,7 @@ class Releases:
         replicas: int = 1,
         unset: bool = False,
         same: bool = False,
+        shape: Callable[[dict[str, Any]], None] | None = None,
         **changes: Any,
     ) -> Release:
         """Return another release, newer than those before.
@@ -284,11 +305,13 @@ class Releases:
         :param flaws: What the new snapshot's server does wrong.
         :param unset: The variable is not set yet.
         :param same: The release is of what was released last.
+        :param shape: Changes the workload before it is made.
         :param changes: Parts of the target that differ.
         """
         if not self.proposed:
             before = self.stand.stage(self.name, "a")
-            self.stand.deploy(self.name, kind, None if unset else f"/models/{self.name}/{before}/files", replicas)
+            path = None if unset else f"/models/{self.name}/{before}/files"
+            self.stand.deploy(self.name, kind, path, replicas, shape)
             self.stand.wait_complete(self.name, kind)
         self.proposed += 1
         self.staged += not same
@@ -311,7 +334,7 @@ class Releases:
             "claim": "models",
             "workload": Workload(kind, name, document["metadata"]["uid"]),
             "replicas": document["spec"]["replicas"],
-            "strategy": {},
+            "strategy": strategy(document),
             "served": (Served(name, snapshot, None, None),),
             "bindings": (changes.pop("binding", Binding(name, "server", "MODEL_PATH", stand.bound(name, kind), to)),),
             "ready_within": 60,

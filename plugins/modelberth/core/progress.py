@@ -59,6 +59,7 @@ def progress(counts: Counts) -> Progress:
     partition, and updated < replicas - partition    | waiting
     partition                                        | complete
     updateRevision != currentRevision                | waiting
+    updated < replicas (kubectl does not ask)        | waiting
     else                                             | complete
     """
     if counts.observed_generation == 0 or counts.generation > counts.observed_generation:
@@ -90,6 +91,7 @@ def _stateful_set(counts: Counts) -> Progress:
         if counts.updated < wanted:
             return Progress(State.WAITING, f"{counts.updated} of {wanted} pods beyond the partition updated")
         return Progress(State.COMPLETE)
-    if counts.update_revision != counts.current_revision:
+    # Back on the template from before, both revisions are the same at once, while pods still have the other one.
+    if counts.update_revision != counts.current_revision or counts.updated < counts.replicas:
         return Progress(State.WAITING, f"{counts.updated} of {counts.replicas} pods updated")
     return Progress(State.COMPLETE)

@@ -35,6 +35,7 @@ def stateful_set(**changes) -> Counts:
         (stateful_set(observed_generation=1), State.WAITING),
         (stateful_set(ready=2), State.WAITING),
         (stateful_set(current_revision="a"), State.WAITING),
+        (stateful_set(updated=2), State.WAITING),
         (stateful_set(current_revision="a", partition=2, updated=1), State.COMPLETE),
         (stateful_set(current_revision="a", partition=2, updated=0), State.WAITING),
     ],

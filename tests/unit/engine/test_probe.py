@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
 import ssl
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import Authority
 
 from modelberth.core.failure import Failure
 from modelberth.core.plan import Confirm, Smoke
@@ -22,44 +20,11 @@ from modelberth.core.reports import Named
 from modelberth.engine.cli import run
 from modelberth.engine.probe import probe
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 KEY = "Bearer hunter2"
 PATH = "/models/m/1f.1/files"
-
-
-class Authority:
-    """A certificate authority, and the certificates that it makes."""
-
-    def __init__(self, folder) -> None:
-        self.folder, self.key = folder, ec.generate_private_key(ec.SECP256R1())
-        self.certificate = self._signed("authority", self.key.public_key(), authority=True)
-        self.pem = self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    def issue(self, name: str) -> str:
-        """Return the file of a certificate for *name* and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path = self.folder / f"{name}.pem"
-        path.write_bytes(self._signed(name, key.public_key()).public_bytes(serialization.Encoding.PEM) + private)
-        return str(path)
-
-    def _signed(self, name: str, key, *, authority: bool = False):
-        about = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        issuer = about if authority else self.certificate.subject
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(about)
-            .issuer_name(issuer)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -84,11 +49,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def serve(certificate: str | None = None) -> ThreadingHTTPServer:
+def serve(*certificate: Path) -> ThreadingHTTPServer:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(*certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
@@ -96,13 +61,15 @@ def serve(certificate: str | None = None) -> ThreadingHTTPServer:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("pki"))
+    made = Authority(tmp_path_factory.mktemp("pki"))
+    made.create()
+    return made
 
 
 @pytest.fixture(scope="module")
 def servers(authority):
     """Yield the port of a server by scheme."""
-    running = {"http": serve(), "https": serve(authority.issue("embedder.serving"))}
+    running = {"http": serve(), "https": serve(*authority.issue("server", "server", (), ("embedder.serving",)))}
     yield {scheme: server.server_address[1] for scheme, server in running.items()}
     for server in running.values():
         server.shutdown()
@@ -117,7 +84,7 @@ def secret(tmp_path, authority):
         folder = tmp_path / "secret"
         (folder / "..data").mkdir(parents=True)
         named = {name.replace("_", "."): content for name, content in files.items()}
-        whole = {"Authorization": KEY.encode() + b"\n", "ca.crt": authority.pem} | named
+        whole = {"Authorization": KEY.encode() + b"\n", "ca.crt": authority.certificate.read_bytes()} | named
         for name, content in whole.items():
             if content is not None:
                 (folder / name).write_bytes(content)
@@ -151,8 +118,9 @@ def test_pods_are_asked_with_what_the_secret_has(servers, secret, scheme, files,
 
 
 def test_a_certificate_of_another_authority_gets_no_key(servers, secret, tmp_path_factory):
-    other = Authority(tmp_path_factory.mktemp("other")).pem
-    [problem, _] = probe(order(servers["https"]).dump(), secret(ca_crt=other))["problems"]
+    other = Authority(tmp_path_factory.mktemp("other"))
+    other.create()
+    [problem, _] = probe(order(servers["https"]).dump(), secret(ca_crt=other.certificate.read_bytes()))["problems"]
     assert problem.startswith("a-1: its report answered nothing (its certificate is refused")
 
 
