@@ -51,11 +51,6 @@ def pod(document: Document) -> Pod:
     )
 
 
-def has_ended(document: Document) -> bool:
-    """Return whether the pod *document* holds nothing any more."""
-    return (document.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-
-
 def new_spec(document: Document, live: Document | None) -> Document:
     """Return the spec of the pods that a new template of the workload *document* makes.
 

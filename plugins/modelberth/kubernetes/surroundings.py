@@ -19,6 +19,7 @@ Document = dict[str, Any]
 
 _PAGE = 500
 _NOT_ENDED = f"fieldSelector={quote('status.phase!=Succeeded,status.phase!=Failed')}"
+_OF_A_CONTAINER = ("name", "resources", "ports", "restartPolicy")
 _APPLY = "apply include/kubernetes/rbac-capacity.yaml to know"
 
 
@@ -85,7 +86,7 @@ class _Look:
         try:
             while True:
                 page = self._cluster.get(f"{path}{separator}limit={_PAGE}{token}")
-                found += page["items"]
+                found += map(_without_ballast, page["items"])
                 if not page["metadata"].get("continue"):
                     return found
                 token = f"&continue={quote(page['metadata']['continue'])}"
@@ -124,3 +125,20 @@ class _Look:
 
     def _may_not(self, right: str, lost: str) -> str:
         return f"Connection {self._cluster.connection!r} may not {right}, so {lost}."
+
+
+def _without_ballast(document: Document) -> Document:
+    """Return *document* without what decides nothing here: of a pod more than nine tenths, and there may be many."""
+    document["metadata"] = _less(document["metadata"], "managedFields", "annotations")
+    spec = document.get("spec") or {}
+    for key in ("containers", "initContainers"):
+        if key in spec:
+            spec[key] = [{name: one[name] for name in _OF_A_CONTAINER if name in one} for one in spec[key]]
+    document["spec"] = _less(spec, "volumes")
+    status = document.get("status") or {}
+    document["status"] = _less(status, "containerStatuses", "initContainerStatuses", "images")
+    return document
+
+
+def _less(document: Document, *keys: str) -> Document:
+    return {key: value for key, value in document.items() if key not in keys}
