@@ -9,7 +9,7 @@ from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from modelberth.catalog import load
+from modelberth.catalog import CatalogError, load
 from modelberth.core import approval, gate
 from modelberth.operators import release_of
 from modelberth.operators.people import known_people
@@ -80,23 +80,23 @@ class ModelApprovalSensor(BaseSensorOperator):
         """
         with refusals_are_final():
             if "error" in event:
-                self._look(context, plan_digest)
+                return self._look(context, plan_digest)
             return self._while_silent(context, event, plan_digest)
 
-    def _look(self, context: Context, plan_digest: str) -> Never:
-        """End if there is a reason to, else wait on: a store that does not answer is none."""
-        wait = timedelta(seconds=self.poke_interval)
+    def _look(self, context: Context, plan_digest: str) -> dict[str, str]:
+        """End if there is a reason to, else wait on: neither a silent store nor a broken catalog file is one."""
+        now = datetime.now(UTC)
         try:
             record = self._record(context)
             _require_shown(record, plan_digest)
-            if record.answer() is None:
-                now = datetime.now(UTC)
-                self._end_if_over(context, record, now)
-                wait = min(wait, gate.deadline(record.plan.gate, record.asked_at) - now)
-            self.log.info("Release %s: nobody has answered yet", record.plan.release_id)
-        except StoreUnreachableError as error:
-            self.log.warning("Release %s: not looked after: %s", release_of(context), error)
-        self._park(plan_digest, wait)
+            if record.answer() is not None:
+                return self._go_on(context, record)
+            self._end_if_over(context, record, now)
+        except (StoreUnreachableError, CatalogError) as error:
+            self.log.warning("Release %s could not be looked after: %s", release_of(context), error)
+            raise self._parked(plan_digest, timedelta(seconds=self.poke_interval)) from error
+        self.log.info("Release %s: nobody has answered yet", record.plan.release_id)
+        raise self._parked(plan_digest, gate.deadline(record.plan.gate, record.asked_at) - now)
 
     def _while_silent(self, context: Context, event: dict[str, Any], plan_digest: str) -> dict[str, str]:
         """Judge the answer, again while the store is silent; all that this writes may be written twice."""
@@ -150,7 +150,7 @@ class ModelApprovalSensor(BaseSensorOperator):
         body = "\n\n".join(filter(None, (request.body(asked), self.also_shown(record))))
         question.put(context, request.subject(asked), body, who, str(plan.digest))
         self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in who))
-        self._park(str(plan.digest), until - datetime.now(UTC))
+        raise self._parked(str(plan.digest), until - datetime.now(UTC))
 
     def also_shown(self, record: GateRecord) -> str:  # noqa: ARG002 - a rollback has more to say
         """Return what is shown below the plan, in Markdown."""
@@ -163,10 +163,10 @@ class ModelApprovalSensor(BaseSensorOperator):
         pairs = dict.fromkeys((target.service, one.model) for target in plan.targets for one in target.served)
         return [request.Verified(service, model, evidence[model].read("verify", service)) for service, model in pairs]
 
-    def _park(self, plan_digest: str, wait: timedelta) -> Never:
-        """Wait for an answer, but not longer than until the next look."""
+    def _parked(self, plan_digest: str, wait: timedelta) -> TaskAwaitingInput:
+        """Return what makes the task wait for an answer, but not longer than until the next look."""
         wait = min(wait, timedelta(seconds=self.poke_interval))
-        raise TaskAwaitingInput(
+        return TaskAwaitingInput(
             method_name="execute_complete",
             kwargs={"plan_digest": plan_digest},
             timeout=max(wait, timedelta(seconds=1)),

@@ -192,6 +192,20 @@ def test_a_look_at_a_store_that_does_not_answer_is_no_reason_to_end(plan, contex
     assert parked.value.kwargs == {"plan_digest": str(plan.digest)}
 
 
+def test_a_catalog_file_that_is_broken_meanwhile_is_no_reason_to_end_either(plan, context, catalog):
+    catalog.write("models/minilm.yaml", "source: {")
+    with pytest.raises(TaskAwaitingInput):
+        wake(plan, context)
+    catalog.write("models/minilm.yaml", catalog.model)
+    assert answer(plan, context)["decision"] == "approve"
+
+
+def test_an_answer_that_is_on_record_is_followed_at_the_next_look(plan, context, ledger):
+    answer(plan, context)
+    newer(ledger)
+    assert wake(plan, context)["responder"] == "alice"
+
+
 # --- waiting --------------------------------------------------------------------------------------------------------
 
 
