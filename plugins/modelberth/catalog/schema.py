@@ -6,19 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, JsonValue, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, JsonValue, model_validator
 
-from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, ObjectName, Part, text
+from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, ObjectName, Part, Text
 from modelberth.catalog.sources import AnySource
 from modelberth.core.prune import LEAST_GRACE
 
-Variable = Annotated[
-    str, AfterValidator(text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH"))
-]
-ImageName = Annotated[
-    str, AfterValidator(text(r"[a-z0-9][\w./:@-]*", "an image's name, such as modelberth/modelsync:0.1"))
-]
-HttpPath = Annotated[str, AfterValidator(text(r"/[!-~]*", "a path that begins with '/', such as /modelz"))]
+Variable = Annotated[str, Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH")]
+ImageName = Annotated[str, Text(r"[a-z0-9][\w./:@-]*", "an image's name, such as modelberth/modelsync:0.1")]
+HttpPath = Annotated[str, Text(r"/[!-~]*", "a path that begins with '/', such as /modelz")]
 
 
 class Store(Part):
@@ -138,9 +134,7 @@ class Smoke(Part):
     path: HttpPath
     body: dict[str, JsonValue] | list[JsonValue] | None = None
     status: Annotated[int, Field(ge=100, le=599)] = 200
-    json_path: Annotated[
-        str, AfterValidator(text(r"\w+(\.\w+)*", "keys and indexes joined by '.', such as data.0"))
-    ] | (None) = None
+    json_path: Annotated[str, Text(r"\w+(\.\w+)*", "keys and indexes joined by '.', such as data.0")] | (None) = None
     equals: JsonValue = None
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
@@ -193,7 +187,9 @@ class Confirm(Part):
     style: Literal["path", "vllm", "triton"] = "path"
     """How the report names what is served: its path or revision, or as vLLM's or Triton's does, which have their own
     address for it."""
-    smoke: Annotated[list[Smoke], BeforeValidator(_one_or_more)] = Field(default_factory=list)
+    smoke: Annotated[list[Smoke], BeforeValidator(_one_or_more, json_schema_input_type=Smoke | list[Smoke] | None)] = (
+        Field(default_factory=list)
+    )
     probe: Probe | None = None
 
     @model_validator(mode="before")
