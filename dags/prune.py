@@ -1,19 +1,22 @@
-"""prune_claims: take away from each claim what nothing uses any more."""
+"""prune_claims: take away from each claim, and from each model's bucket, what nothing uses any more."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, TaskGroup
 
 from modelberth.catalog import load
 from modelberth.operators.prune import PruneClaimOperator
+from modelberth.operators.prune_bucket import PruneBucketOperator
 
 EVERY = timedelta(days=1)
+DRY_RUN = "{{ params.dry_run }}"
 
 DOC = """
-Takes away what nothing uses: snapshots on claims, and what interrupted syncs left there. One task a claim; what it
-would do and why stands under *Rendered Templates* (and in the log and the XCom) of the task as **plan**.
+Takes away what nothing uses: snapshots on claims, what interrupted syncs left there, and revisions in buckets. One task
+a claim and one a model; what it would do and why stands under *Rendered Templates* (and in the log and the XCom) of the
+task as **plan**.
 
 1. What nothing uses is **condemned**: a mark, which moves no byte. It serves on, and a release, a sync or a rollback
    that comes back to it lifts the mark.
@@ -35,18 +38,22 @@ with DAG(
     catchup=False,
     is_paused_upon_creation=True,  # the only Dag that deletes begins when a person says so
     max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={"dry_run": Param(False, type="boolean", description="Only show what would be done")},
     tags=["modelberth", "prune"],
     doc_md=DOC,
 ):
-    services = load().services.values()
-    for connection, namespace, claim in sorted({(one.connection, one.namespace, one.claim) for one in services}):
-        PruneClaimOperator(
-            task_id=f"{connection}--{namespace}--{claim}",
-            connection=connection,
-            namespace=namespace,
-            claim=claim,
-            dry_run="{{ params.dry_run }}",
-            retries=2,
-            retry_delay=timedelta(minutes=1),
-        )
+    catalog = load()
+    places = {(one.connection, one.namespace, one.claim) for one in catalog.services.values()}
+    with TaskGroup("claims"):
+        for connection, namespace, claim in sorted(places):
+            PruneClaimOperator(
+                task_id=f"{connection}--{namespace}--{claim}",
+                connection=connection,
+                namespace=namespace,
+                claim=claim,
+                dry_run=DRY_RUN,
+            )
+    with TaskGroup("buckets"):
+        for model in catalog.models:
+            PruneBucketOperator(task_id=model, model=model, dry_run=DRY_RUN)

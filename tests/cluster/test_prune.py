@@ -30,6 +30,7 @@ from modelberth.kubernetes import pruning as pruning_module
 from modelberth.kubernetes.claimpod import document
 from modelberth.kubernetes.pruning import pruning
 from modelberth.operators.prune import PruneClaimOperator
+from modelberth.operators.prune_bucket import PruneBucketOperator
 from modelberth.receipts import ledger, release_evidence
 
 if TYPE_CHECKING:
@@ -480,6 +481,39 @@ def test_our_own_pods_that_have_ended_let_go_of_their_claim_after_an_hour(
     assert place.prune()["pods"] == "ours"
     assert "ours" not in pods(place)
     assert "theirs" in pods(place)
+
+
+def test_a_bucket_keeps_what_is_used_and_loses_what_was_condemned_for_the_grace(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = BucketUrl.parse(f"s3://{place.stand.bucket}/models")
+    for name, ours in (("ACCESS_KEY_ID", "ACCESS_KEY"), ("SECRET_ACCESS_KEY", "SECRET_KEY")):
+        monkeypatch.setenv(f"AWS_{name}", os.environ[f"S3_{ours}"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["S3_ENDPOINT_URL"])
+    for number in (0, 1):
+        upload.upload(upload.Order(place.home / f"{place.model}-{number}", url, place.model, f"u{number}"), Stop())
+    place.make(place.deployment(place.serving_path(1)))
+
+    def prune(**how: Any) -> dict[str, str]:
+        return PruneBucketOperator(task_id="t", model=place.model, **how).execute({})
+
+    def keys(part: str) -> list[str]:
+        found = place.stand.s3.list_objects_v2(Bucket=place.stand.bucket, Prefix=f"models/{place.model}/")["Contents"]
+        return [one["Key"] for one in found if part in one["Key"]]
+
+    shown = prune(dry_run=True)["plan"]
+    assert f"| `{place.revisions[0]}` | ready | 0 B | condemn |" in shown
+    assert f"| `{place.revisions[1]}` | ready | 0 B | keep | Used by Deployment {place.namespace}/server" in shown
+    assert keys("condemned.json") == []
+    assert prune()["condemned"] == "1"
+    [mark] = keys("condemned.json")
+    aged = {"schema": 1, "revision": str(place.revisions[0]), "at": "2026-01-02T03:04:05Z"}
+    body = json.dumps(aged, sort_keys=True, separators=(",", ":")).encode()
+    place.stand.s3.put_object(Bucket=place.stand.bucket, Key=mark, Body=body)
+    assert (prune()["deleted"], keys("/data/u0/"), len(keys("/data/u1/"))) == ("1", [], 1)
+    assert len(keys("manifest.json")) == 2
+    for key in keys(""):
+        place.stand.s3.delete_object(Bucket=place.stand.bucket, Key=key)
 
 
 def wait_ended(place: Place, name: str) -> None:

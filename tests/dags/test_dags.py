@@ -58,7 +58,7 @@ def upstream(dag):
 
 
 def test_every_dag_parses(dags):
-    assert set(dags()) >= {"release_minilm", "refresh_models", "rollback_model", "prune_claims"}
+    assert set(dags()) >= {"release_minilm", "refresh_models", "rollback_model", "audit_snapshots", "prune_claims"}
 
 
 def test_a_release_is_one_chain_of_fixed_steps(dags):
@@ -210,6 +210,18 @@ def test_a_rollback_offers_the_catalogs_models_and_services_and_nothing_else(dag
     assert "enum" not in dags()["rollback_model"].params.get_param("model").schema
 
 
+def test_an_audit_looks_at_evidence_and_at_what_is_served_and_fails_last(dags):
+    audit = dags()["audit_snapshots"]
+    expected = {"receipts": set(), "compare": set(), "verify": {"compare"}, "report": {"compare", "verify"}}
+    assert upstream(audit) == expected
+    assert audit.get_task("report").trigger_rule == TriggerRule.ALL_DONE
+    verify = audit.get_task("verify")
+    assert verify.is_mapped
+    assert verify.partial_kwargs["max_active_tis_per_dag"] == 1
+    assert verify.partial_kwargs["rate"]
+    assert (audit.max_active_runs, audit.catchup, audit.is_paused_upon_creation) == (1, False, False)
+
+
 def test_what_goes_live_has_an_event_of_its_models_asset(dags):
     for dag in ("release_minilm", "rollback_model"):
         assert [one.name for one in dags()[dag].get_task("record").outlets] == ["modelberth-live"]
@@ -309,7 +321,8 @@ def test_each_claim_of_the_catalog_is_pruned_once_and_only_after_a_person_unpaus
     add_service(catalog, "other-claim", claim="other")
     prune = dags()["prune_claims"]
     assert {task.task_id for task in prune.tasks} == {
-        *("modelberth_kubernetes--serving--models", "modelberth_kubernetes--serving--other"),
+        *("claims.modelberth_kubernetes--serving--models", "claims.modelberth_kubernetes--serving--other"),
+        "buckets.minilm",
     }
     assert (prune.is_paused_upon_creation, prune.catchup, prune.max_active_runs) == (True, False, 1)
     assert prune.params["dry_run"] is False

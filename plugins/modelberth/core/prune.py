@@ -7,22 +7,25 @@ of sight, use is looked up once more, and only then it is deleted; else it is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelberth.core.mentions import Mention
-from modelberth.core.revision import Snapshot
-from modelberth.core.units import human
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from modelberth.core.revision import Snapshot
 
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 """How a mark says since when its snapshot is condemned."""
 
 READY, DAMAGED, FOREIGN = "ready", "damaged", "foreign"
+
+STAGING_IDLE = 86400
+"""Seconds for which a journal has not moved, when nobody is taken to go on with it."""
 
 LEAST_GRACE = 3600
 """Seconds: as long as a check before a rollout holds, which is not passed by what is condemned."""
@@ -43,6 +46,8 @@ class Do(StrEnum):
 class Lying:
     """One snapshot as it lies on the claim.
 
+    A revision's bytes *in_bucket* are looked at as its copy 1, and named without a number.
+
     :param state: ``ready``, ``damaged`` (on record) or ``foreign``.
     :param condemned: Since when it is; None if it is not, or nobody knows since when.
     :param trashed: It is out of sight already.
@@ -54,9 +59,11 @@ class Lying:
     bytes: int = 0
     condemned: datetime | None = None
     trashed: bool = False
+    in_bucket: bool = False
 
     def __str__(self) -> str:
-        return f"{self.model}@{self.snapshot.digest}.{self.snapshot.copy}"
+        revision = f"{self.model}@{self.snapshot.digest}"
+        return revision if self.in_bucket else f"{revision}.{self.snapshot.copy}"
 
     @property
     def this_condemnation(self) -> str:
@@ -96,6 +103,10 @@ class Seen:
     def users(self, one: Lying) -> list[str]:
         """Return who uses *one*, each once."""
         return list(dict.fromkeys(use.who for use in self.uses if use.mention.means(one.snapshot)))
+
+    def of_revisions(self) -> Seen:
+        """Return the same as it is for a bucket: who uses one copy on a claim uses the revision."""
+        return Seen(tuple(Use(use.who, Mention(use.mention.digest)) for use in self.uses), self.unknown)
 
     def doubts(self, one: Lying) -> list[str]:
         """Return why it cannot be known whether somebody uses *one*."""
@@ -209,69 +220,6 @@ def is_pending(events: Mapping[str, datetime]) -> bool:
     failed = events.get("failed")
     revived = failed is not None and "approved" in events and events["approved"] > failed
     return bool(begun) and not ended and (failed is None or revived)
-
-
-# What a person is shown, and what ``modelberth list`` says of a claim. ------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """What lies on a claim.
-
-    :param staging: Revisions that were being fetched and whose journal has not moved for a day, with their bytes.
-    """
-
-    snapshots: tuple[Lying, ...]
-    staging: Mapping[str, int] = field(default_factory=dict)
-
-
-STAGING_IDLE = 86400
-"""Seconds for which a journal has not moved, when nobody is taken to go on with it."""
-
-
-def claimed(listing: Mapping[str, Any], damaged: Collection[tuple[str, Snapshot]] = ()) -> Claimed:
-    """Return what ``modelberth list`` said of a claim.
-
-    :param damaged: Snapshots, with their models, that are on record as damaged elsewhere than on the claim.
-    """
-    rows = [(model["model"], row, False) for model in listing["models"] for row in model["snapshots"]]
-    rows += [(row["model"], row, True) for row in listing["trash"]]
-    snapshots = tuple(_lying(model, row, trashed, damaged) for model, row, trashed in rows)
-    staging = {
-        f"{row['model']}@{row['digest']}": int(row["bytes"])
-        for row in listing["staging"]
-        if row["idle_seconds"] >= STAGING_IDLE
-    }
-    return Claimed(snapshots, staging)
-
-
-def table(decisions: Sequence[Decision], staging: Mapping[str, int], seen: Seen) -> str:
-    """Return what becomes of everything on the claim as a Markdown table, what changes first, and what is in doubt.
-
-    :param staging: Revisions whose staging directories go, with their bytes.
-    """
-    order = list(reversed(Do))
-    rows = [("Snapshot", "State", "Size", "What", "Why"), ("---",) * 5]
-    for one in sorted(decisions, key=lambda one: (order.index(one.do), str(one.lying))):
-        lying = one.lying
-        state = f"{lying.state}, condemned" if lying.condemned and not lying.trashed else lying.state
-        rows.append((f"`{lying}`", state, human(lying.bytes), str(one.do), one.why))
-    rows += [
-        (f"`{revision}`", "staging", human(count), "delete", "Nobody has written there for a day.")
-        for revision, count in sorted(staging.items())
-    ]
-    lines = ["| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in row) + " |" for row in rows]
-    doubts = [f"* {why}" for why in dict.fromkeys(doubt.why for doubt in seen.unknown)]
-    about = ["", "What is used cannot be known as long as:", "", *doubts] if doubts else []
-    return "\n".join([*(lines if len(rows) > 2 else ["There is nothing on the claim."]), *about])
-
-
-def _lying(model: str, row: Mapping[str, Any], trashed: bool, damaged: Collection[tuple[str, Snapshot]]) -> Lying:
-    snapshot = Snapshot.parse(row["snapshot"])
-    state = DAMAGED if row["state"] == READY and (model, snapshot) in damaged else row["state"]
-    since = row.get("condemned")
-    condemned = datetime.fromisoformat(since) if since else None
-    return Lying(model, snapshot, state, int(row.get("bytes", 0)), condemned, trashed)
 
 
 def _doubted(doubts: Sequence[str]) -> str:

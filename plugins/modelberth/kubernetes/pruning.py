@@ -39,8 +39,7 @@ class Pruning:
 
     def decisions(self, lying: Sequence[Lying], seen: Seen) -> list[Decision]:
         """Return what becomes of each snapshot."""
-        now = datetime.now(UTC)
-        return [decide(one, seen, self._grace(one.model), now) for one in lying]
+        return decisions(self.catalog, lying, seen)
 
     def seen(self, lying: Sequence[Lying]) -> Seen:
         """Look who uses what: everywhere, anew."""
@@ -59,10 +58,6 @@ class Pruning:
 
     def _bound(self) -> set[str]:
         return {binding.model for service in self.services for binding in service.bindings}
-
-    def _grace(self, name: str) -> timedelta:
-        model = self.catalog.models.get(name)
-        return timedelta(seconds=model.retention.grace if model else 0)
 
     def _clusters(self) -> Iterator[Cluster]:
         """Yield every cluster that may have the storage: a network's may be mounted in each that the catalog knows."""
@@ -96,6 +91,26 @@ class Pruning:
             for service in self.catalog.services_of(model.name)
         }
         return last_live(found, lying, {model.name: model.retention.keep_live})
+
+
+def decisions(catalog: Catalog, lying: Sequence[Lying], seen: Seen) -> list[Decision]:
+    """Return what becomes of each of *lying*, each with its model's grace."""
+    now, found = datetime.now(UTC), []
+    for one in lying:
+        model = catalog.models.get(one.model)
+        found.append(decide(one, seen, timedelta(seconds=model.retention.grace if model else 0), now))
+    return found
+
+
+def seen_of_model(catalog: Catalog, name: str, lying: Sequence[Lying]) -> Seen:
+    """Look who uses what of a model, on every claim that it may be served from.
+
+    :raises ClusterRefusedError: One of them cannot be looked at.
+    """
+    claims = {(one.connection, one.namespace, one.claim) for one in catalog.services_of(name)}
+    if not claims:
+        return Seen(tuple(pending(catalog.model(name))))
+    return usage.together([pruning(catalog, *claim).seen(lying) for claim in sorted(claims)])
 
 
 def pruning(catalog: Catalog, connection: str, namespace: str, claim: str) -> Pruning:

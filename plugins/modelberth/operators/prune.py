@@ -10,7 +10,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from modelberth.catalog import load
-from modelberth.core.prune import Do, claimed, second_look, table
+from modelberth.core.prune import Do, second_look
+from modelberth.core.prunelist import claimed, table
 from modelberth.kubernetes.claimpod import CLAIM, ClaimPod, PodLostError, ended_pods
 from modelberth.kubernetes.client import ClusterUnreachableError
 from modelberth.kubernetes.pruning import pruning
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from modelberth.core.prune import Claimed, Decision, Lying
+    from modelberth.core.prune import Decision, Lying
+    from modelberth.core.prunelist import Claimed
     from modelberth.kubernetes.pruning import Pruning
 
 STEP = "prune"

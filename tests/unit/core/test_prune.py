@@ -17,12 +17,12 @@ from modelberth.core.prune import (
     Seen,
     Unknown,
     Use,
-    claimed,
     decide,
     is_pending,
     last_live,
     second_look,
 )
+from modelberth.core.prunelist import claimed, in_bucket, table
 from modelberth.core.revision import Snapshot
 
 NOW = datetime(2026, 1, 20, tzinfo=UTC)
@@ -196,6 +196,31 @@ def test_a_listing_is_read_as_what_lies_there():
     assert [one.condemned for one in found.snapshots] == [datetime(2026, 1, 12, tzinfo=UTC), None, None, None, None]
     assert [one.bytes for one in found.snapshots] == [5, 6, 0, 7, 8]
     assert dict(found.staging) == {f"m@sha256:{'f' * 64}": 9}
+
+
+def test_a_bucket_is_read_as_revisions_and_what_is_half_removed():
+    rows = [
+        {"revision": f"m@sha256:{'a' * 64}", "state": "ready", "condemned": "2026-01-12T00:00:00Z"},
+        {"revision": f"m@sha256:{'b' * 64}", "state": "ready"},
+        {"revision": f"m@sha256:{'c' * 64}", "state": "doomed"},
+    ]
+    there, doomed = in_bucket({"revisions": rows})
+    assert [str(one) for one in there] == [f"m@sha256:{'a' * 64}", f"m@sha256:{'b' * 64}"]
+    assert there[0].this_condemnation == f"m@sha256:{'a' * 64}=2026-01-12T00:00:00Z"
+    assert doomed == [f"m@sha256:{'c' * 64}"]
+    other_copy = Seen(uses=(Use("Pod serving/p", Mention(Digest("a" * 64), 7)),))
+    assert decide(there[0], other_copy, GRACE, NOW).do is Do.DELETE
+    assert decide(there[0], other_copy.of_revisions(), GRACE, NOW).do is Do.LIFT
+
+
+def test_the_table_shows_what_changes_first_and_each_doubt_once():
+    decisions = [decide(replace(ONE, snapshot=snapshot(letter)), USED, GRACE, NOW) for letter in "ab"]
+    lines = table(decisions, {f"m@sha256:{'f' * 64}": 2048}, Seen(unknown=DOUBT.unknown * 2)).splitlines()
+    assert [line.split(" | ")[3] for line in lines[2:5]] == ["condemn", "keep", "delete"]
+    assert "2.0 KiB" in lines[4]
+    assert lines[-1] == "* Connection 'c' may not list cronjobs."
+    assert sum(line.startswith("* ") for line in lines) == 1
+    assert table([], {}, UNUSED) == "There is nothing."
 
 
 # Whatever happens in whatever order -----------------------------------------------------------------------------------
