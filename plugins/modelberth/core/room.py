@@ -103,17 +103,19 @@ def counting(pace: Pace, old: int, rooms: Sequence[Room], *, most: bool) -> Call
     return count
 
 
-def node_room(nodes: Iterable[Node], asked: Question) -> Room:
+def node_room(nodes: Sequence[Node], asked: Question) -> Room:
     """Return the room that *nodes* have for new pods."""
     wants, old = asked.wants, asked.old
     closed = closed_by(nodes, asked.others, wants)
     open_ = [node for node in nodes if objection(node, wants) is None and node.name not in closed]
     own = keeps_apart(wants, wants)
-    names = {node.name: node for node in open_}
+    there = by_node([*asked.others, *old])
+    sound = {node.name for node in open_ if not _overbooked(node, there[node.name], wants)}
+    labels = {node.name: node.labels for node in nodes}
     return Room(
-        now=_seats(open_, [*asked.others, *old], old, wants),
-        empty=_seats(open_, asked.others, (), wants),
-        yielding=sum(pod.node in names and _yields(pod, asked, names, own) for pod in old),
+        now=_seats(open_, there, closed_by(nodes, old, wants), wants),
+        empty=_seats(open_, by_node(asked.others), set(), wants),
+        yielding=sum(pod.node in sound and _yields(pod, asked, labels, own) for pod in old),
         single=all(
             _at_most(pod.wants.requests, wants.requests) and keeps_apart(wants, pod.wants) <= own for pod in old
         ),
@@ -128,12 +130,9 @@ def _idle(asked: Question) -> int:
     return total - len(seated) if all(pod.ready for pod in seated) else 0
 
 
-def _seats(nodes: Iterable[Node], there: Iterable[Pod], old: Iterable[Pod], wants: Wants) -> int:
-    """Return how many new pods run on *nodes* beside the pods *there*, of which *old* may keep them away."""
-    running = by_node(there)
-    nodes = list(nodes)
-    closed = closed_by(nodes, old, wants)
-    counts = [(node, seats(node, running[node.name], wants)[0]) for node in nodes if node.name not in closed]
+def _seats(nodes: Sequence[Node], there: Mapping[str, list[Pod]], closed: set[str], wants: Wants) -> int:
+    """Return how many new pods run on those of *nodes* that are not *closed*, beside the pods *there*."""
+    counts = [(node, seats(node, there[node.name], wants)[0]) for node in nodes if node.name not in closed]
     topology = _coarsest(nodes, keeps_apart(wants, wants))
     if topology is None:
         return sum(count for _, count in counts)
@@ -147,33 +146,34 @@ def _seats(nodes: Iterable[Node], there: Iterable[Pod], old: Iterable[Pod], want
     return alone + sum(places.values())
 
 
-def _coarsest(nodes: Iterable[Node], topologies: Iterable[str]) -> str | None:
+def _coarsest(nodes: Sequence[Node], topologies: Iterable[str]) -> str | None:
     """Return the label with the fewest values: who is apart by zone is apart by host as well."""
-    nodes = list(nodes)
     return min(sorted(topologies), key=lambda key: len({node.labels.get(key) for node in nodes}), default=None)
 
 
-def _yields(pod: Pod, asked: Question, nodes: Mapping[str, Node], own: set[str]) -> bool:
-    """Return whether a new pod can surely sit where *pod* sits, once that is gone."""
-    wants, labels = asked.wants, nodes[pod.node].labels
+def _yields(pod: Pod, asked: Question, labels: Mapping[str, Mapping[str, str]], own: set[str]) -> bool:
+    """Return whether a new pod can surely sit where *pod* sits, once that is gone.
+
+    :param labels: Those of all nodes, by name.
+    :param own: By which labels the new pods have to be apart from each other.
+    """
+    wants, here = asked.wants, labels[pod.node]
     apart = keeps_apart(wants, pod.wants)
     alone = not any(
-        key in labels
+        key in here
         and other is not pod
-        and other.node in nodes
-        and nodes[other.node].labels.get(key) == labels[key]
+        and labels.get(other.node, {}).get(key) == here[key]
         and key in keeps_apart(wants, other.wants)
         for key in apart
         for other in asked.old
     )
     leaves_enough = _at_most(wants.requests, pod.wants.requests) and set(wants.ports) <= set(pod.wants.ports)
-    return leaves_enough and own <= apart and alone and not _overbooked(nodes[pod.node], asked)
+    return leaves_enough and own <= apart and alone
 
 
-def _overbooked(node: Node, asked: Question) -> bool:
+def _overbooked(node: Node, there: Sequence[Pod], wants: Wants) -> bool:
     """Return whether *node* has less than its pods take, as when a device failed: what one leaves is not to be had."""
-    there = [pod for pod in (*asked.others, *asked.old) if pod.node == node.name]
-    taken = {name: sum(pod.wants.requests.get(name, 0) for pod in there) for name in asked.wants.requests}
+    taken = {name: sum(pod.wants.requests.get(name, 0) for pod in there) for name in wants.requests}
     return not _at_most({**taken, "pods": len(there)}, node.allocatable)
 
 

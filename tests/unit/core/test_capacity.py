@@ -293,7 +293,13 @@ class Played:
     def place_one(self):
         there = [*self.asked.others, *self.left, *self.new]
         wants = self.asked.wants
-        hosts = {pod.node for pod in there if any(term.concerns(pod.wants) for term in wants.apart)}
+        labels = {node.name: node.labels for node in self.asked.nodes}
+        closed = {
+            (term.topology, labels[pod.node][term.topology])
+            for pod in there
+            for term in wants.apart
+            if term.concerns(pod.wants)
+        }
         for quota in self.asked.quotas:
             if (
                 quota.used["requests.gpu"] - len(self.asked.old) + len(self.left) + len(self.new)
@@ -304,7 +310,7 @@ class Played:
             node
             for node in self.asked.nodes
             if not node.unschedulable
-            and node.name not in hosts
+            and not closed & set(node.labels.items())
             and seats(node, [pod for pod in there if pod.node == node.name], wants)[0]
         ]
         if free:
@@ -315,14 +321,20 @@ class Played:
 def questions(draw):
     names = "abcd"[: draw(st.integers(1, 4))]
     nodes = tuple(
-        node(name, draw(st.integers(0, 3)), unschedulable=draw(st.booleans()) and draw(st.booleans())) for name in names
+        node(
+            name,
+            draw(st.integers(0, 3)),
+            unschedulable=draw(st.booleans()) and draw(st.booleans()),
+            zone=draw(st.sampled_from("12")),
+        )
+        for name in names
     )
-    apart = APART if draw(st.booleans()) else ()
+    apart = draw(st.sampled_from([(), APART, ZONES]))
     each = {"gpu": draw(st.integers(1, 2)), "cpu": draw(st.sampled_from([0, 1000, 5000]))}
     before = {"gpu": draw(st.sampled_from([each["gpu"], 1, 2])), "cpu": draw(st.sampled_from([each["cpu"], 1000]))}
     at = draw(
         st.lists(
-            st.sampled_from(names[:2] if draw(st.booleans()) else names), min_size=1, max_size=4, unique=bool(apart)
+            st.sampled_from(names[:2] if draw(st.booleans()) else names), min_size=1, max_size=4, unique=apart == APART
         )
     )
     surge, unavailable = draw(st.sampled_from([(1, 0), (0, 1), (1, 1), (2, 0), (0, 2), (2, 1)]))
