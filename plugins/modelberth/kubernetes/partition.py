@@ -1,6 +1,6 @@
 """A StatefulSet's partition, the one thing of a workload's strategy that a release may set: for a canary, for a while.
 
-Set and put back by compare-and-set like a variable: docs/adr/0008-a-canary-sets-the-partition.md.
+Set and put back by compare-and-set like a variable: docs/adr/0009-a-canary-sets-the-partition.md.
 """
 
 from __future__ import annotations
