@@ -1,4 +1,4 @@
-"""Rollbacks on a real cluster and a real receipts store, with a bucket and a source that are down."""
+"""Rollbacks and the audit on a real cluster and a real receipts store, with a bucket and a source that are down."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from modelberth.core.release import release_id
 from modelberth.kubernetes import workload
 from modelberth.kubernetes.rollout import Rollout
 from modelberth.operators.assets import LIVE, asset_of
+from modelberth.operators.audit import PROBLEMS, AuditReceiptsOperator, CompareServedOperator, ReportDriftOperator
 from modelberth.operators.record import RecordModelOperator
 from modelberth.operators.rollback import PlanRollbackOperator, SettleRollbackOperator, by_hand
 from modelberth.receipts import StoreUnreachableError, ledger, open_store, release_evidence, signing_key
@@ -373,3 +374,72 @@ def test_when_the_receipts_cannot_be_reached_the_error_is_what_a_person_types(la
         f"MODEL_PATH={first.to}"
     )
     assert json.dumps(place(first.target))  # the line is about the claim that the service is on
+
+
+# --- the audit ------------------------------------------------------------------------------------------------------
+
+
+def compared(lab: Lab) -> tuple[list[str], list[dict[str, str]]]:
+    """Return what an audit finds changed, and what it has verified."""
+    one = Back(lab)
+    served = CompareServedOperator(task_id="compare").execute(one.context)
+    return one.pushed[PROBLEMS], served
+
+
+def observed(lab: Lab) -> list[str | None]:
+    return [entry.reason for entry in lab.ledger.entries() if entry.event == "observed"]
+
+
+def test_an_audit_finds_nothing_where_nobody_changed_anything(lab):
+    assert compared_before_any_release(lab) == []
+    one = lab.live()
+    problems, served = compared(lab)
+    assert problems == []
+    assert served == [{"model": lab.name, "target": lab.name, "snapshot": str(one.snapshot)}]
+    assert observed(lab) == []
+    ReportDriftOperator(task_id="report", problems=problems).execute({})
+
+
+def compared_before_any_release(lab: Lab) -> list[str]:
+    """A variable that is not set and a model that was never released are no drift."""
+    lab.stand.deploy(lab.name, path=None)
+    problems, _ = compared(lab)
+    lab.stand.apps.delete_namespaced_deployment(lab.name, lab.stand.namespace)
+    return problems
+
+
+def test_an_audit_names_what_somebody_else_changed_puts_it_on_record_once_and_leaves_it(lab):
+    first, second = lab.was_live(), lab.live()
+    lab.stand.set_path(lab.name, first.to)
+    lab.stand.change(lab.name, {"metadata": {"annotations": {workload.RECEIPT: "sha256:0"}}})
+    for _ in range(2):
+        problems, served = compared(lab)
+        said = "\n".join(problems)
+        assert f"'{first.to}', but release {second.plan.release_id} left '{second.to}'" in said
+        assert "receipt sha256:0" in said
+        assert [one["snapshot"] for one in served] == [str(first.snapshot)], (
+            "what is served is verified, whoever set it"
+        )
+        assert len(observed(lab)) == 1
+        with pytest.raises(AirflowFailException, match="Somebody else"):
+            ReportDriftOperator(task_id="report", problems=problems).execute({})
+    assert lab.stand.bound(lab.name) == first.to
+    decision = decide(lab.ledger.entries(), "v1", paused=False, now=datetime.now(UTC))
+    assert decision.reason == "it is live", "refresh takes no observation for a proposal"
+
+
+def test_a_service_that_cannot_be_looked_at_is_said(lab):
+    lab.was_live()
+    lab.write(workload={"kind": "Deployment", "name": "ghost"})
+    problems, served = compared(lab)
+    assert "ghost" in problems[0]
+    assert served == []
+
+
+def test_evidence_that_was_taken_away_fails_the_audit_by_name(lab):
+    one = lab.was_live()
+    AuditReceiptsOperator(task_id="receipts").execute({})
+    key = f"{lab.name}/{one.plan.release_id}/06-approve.json"
+    lab.stand.s3.delete_object(Bucket=lab.stand.bucket, Key=f"receipts/{key}")
+    with pytest.raises(AirflowFailException, match=key):
+        AuditReceiptsOperator(task_id="receipts").execute({})

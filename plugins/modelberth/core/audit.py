@@ -235,7 +235,6 @@ NEEDS = {
     "rollback": "plan",
     "approved": "approve",
     "rejected": "plan",
-    "superseded": "plan",
     "live": "record",
     "put-back": "outcome",
     "rolled-back": "record",

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from modelberth.core.chain import Problem
 from modelberth.receipts.audit import Auditor, Folder, Reader, Report
 from modelberth.receipts.signing import PublicKey, signing_key
 from modelberth.receipts.store import StoreError, StoreUnreachableError, open_store
@@ -46,9 +47,15 @@ def _reader(arguments: argparse.Namespace) -> Reader:
 
 
 def _audit(auditor: Auditor, what: list[str]) -> list[Report]:
-    now = datetime.now(UTC)
-    asked = [tuple(one.split("/", 1)) for one in what] or [(model,) for model in auditor.models()]
-    return [auditor.audit(model, next(iter(release), None), now) for model, *release in asked]
+    return [_one(auditor, *one.split("/", 1)) for one in what or auditor.models()]
+
+
+def _one(auditor: Auditor, model: str, release_id: str | None = None) -> Report:
+    report = auditor.audit(model, release_id, datetime.now(UTC))
+    if not report.releases:
+        what = "/".join(filter(None, (model, release_id)))
+        report.problems.append(Problem(what, "nothing is believed to be on record of it"))
+    return report
 
 
 if __name__ == "__main__":
