@@ -95,3 +95,21 @@ def test_what_cannot_fit_is_refused_before_anything_starts():
     assert done.returncode == 1
     assert "error: Too little is free" in done.stderr
     assert not done.stdout
+
+
+def test_what_a_rollout_lost_is_read_from_its_tests_report(tmp_path):
+    from figures.rollout import properties
+
+    report = tmp_path / "report.xml"
+    named = "".join(f'<property name="{name}" value="{value}"/>' for name, value in (("sent", 900), ("lost", 2)))
+    report.write_text(
+        f"<testsuites><testsuite><testcase><properties>{named}</properties></testcase></testsuite></testsuites>"
+    )
+    assert properties(report) == {"sent": 900.0, "lost": 2.0}
+
+
+def test_a_rollout_that_measured_nothing_is_an_error(tmp_path):
+    from figures.rollout import properties
+
+    with pytest.raises(RuntimeError, match="measured nothing"):
+        properties(tmp_path / "report.xml")
