@@ -194,6 +194,38 @@ def test_a_plan_is_not_made_again_when_something_else_is_live(stand, run):
         one.plan()
 
 
+def test_of_two_releases_at_once_the_older_one_ends_before_anyone_is_asked(run):
+    older, newer = run(), run()
+    with pytest.raises(AirflowSkipException, match=f"release {newer.release_id} is a newer proposal"):
+        older.plan()
+    assert older.events() == {"proposed", "superseded"}
+    with pytest.raises(AirflowSkipException):
+        older.settle()
+    newer.plan()
+
+
+def test_what_a_person_set_by_hand_is_observed_and_taken_as_it_is(stand, run):
+    one = run()
+    one.plan()
+    one.answer()
+    one.check()
+    drive(one.rollout())
+    one.record()
+    left = stand.bound(one.name)
+    stand.set_path(one.name, "/models/by/hand")
+    following = run()
+    following.plan()
+    receipt = following.evidence.read("plan")
+    [target] = parse(receipt["plan"]).targets
+    assert [binding.from_ for binding in target.bindings] == ["/models/by/hand"]
+    [seen] = receipt["observed"]
+    assert (seen["left"], seen["found"], seen["since"]) == (left, "/models/by/hand", one.release_id)
+    assert "observed" in following.events()
+    following.park()
+    assert "somebody else changed" in following.asked["body"]
+    assert stand.bound(one.name) == "/models/by/hand"
+
+
 @pytest.mark.parametrize(
     ("deployment", "said"),
     [

@@ -15,13 +15,15 @@ def undecided(ledger: Iterable[tuple[str, str]]) -> str | None:
 
     newest release's events            | then
     -----------------------------------+---------------------------
-    not proposed: rollback, observed   | the one before it is asked
+    not proposed: a rollback           | the one before it is asked
     proposed, failed, not approved     | the one before it is asked
     proposed only                      | it
     proposed, any other                | none
     """
     events: dict[str, set[str]] = {}
     for release, event in ledger:
+        if event == "observed":  # of somebody else's change, which was seen by the plan of that release
+            continue
         events.setdefault(release, set()).add(event)
     for release in sorted(events, reverse=True):
         seen = events[release]

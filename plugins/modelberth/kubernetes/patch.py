@@ -57,6 +57,12 @@ def bring(document: Document, plan: Plan, target: Target) -> Operations:
     ]
 
 
+def rehearse(document: Document, plan: Plan, target: Target) -> Operations:
+    """Return what ``take_lock`` and ``bring`` change in one, for the API server to say whether it would allow it."""
+    changes: Changes = {binding: binding.to for binding in _that_are(Live.FROM, document, target)}
+    return [*take_lock(document, plan.release_id), *_environments(document, changes)]
+
+
 def widen(document: Document, plan: Plan, target: Target) -> Operations:
     """Return how the pods that a canary left alone follow it; only who holds the workload may."""
     lock = {"op": "test", "path": _pointer("/metadata/annotations", LOCK), "value": plan.release_id}

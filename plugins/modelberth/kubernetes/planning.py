@@ -28,6 +28,7 @@ from modelberth.core.plan import (
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes import canary, patience, workload
+from modelberth.kubernetes.rehearsal import rehearse
 from modelberth.kubernetes.target import Found, find
 from modelberth.receipts import open_store
 from modelberth.receipts.damage import damage_record
@@ -74,13 +75,15 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence, others: Seq
         )
         for one in targets
     ]
-    return Plan(
+    plan = Plan(
         model=model.name,
         release_id=evidence.release_id,
         models=tuple(part.released for part in parts),
         gate=gate,
         targets=tuple(canary.with_what_is_tried_first(planned, targets)),
     )
+    rehearse(plan, {name: one.document for name, one in found.items()})
+    return plan
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,18 @@ import json
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core.ownership import owner
 from modelberth.kubernetes.client import ClusterRefusedError, ObjectMissingError, workload_path
 from modelberth.kubernetes.declared import other_ways
-from modelberth.kubernetes.workload import SET_ELSEWHERE, container, containers, covering, live_value, mount, set_by
+from modelberth.kubernetes.workload import (
+    SET_ELSEWHERE,
+    container,
+    containers,
+    covering,
+    kept_by,
+    live_value,
+    mount,
+    set_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,7 +101,7 @@ def _binding_problems(document: Document, binding: Binding, claim: str) -> Itera
     variable, live = f"variable {binding.variable} of container {one['name']!r}", live_value(one, binding.variable)
     if live == SET_ELSEWHERE:
         yield f"{variable} comes from {set_by(one, binding.variable)}: give it a plain value, or none."
-    if keeper := owner(document["metadata"], binding.container, binding.variable, is_set=live is not None):
+    if keeper := kept_by(document, binding):
         yield (
             f"{variable} is kept by {keeper}, which would set it back: take the variable out of what that applies, "
             "or bind a workload that nobody else keeps."

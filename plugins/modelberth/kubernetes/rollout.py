@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modelberth.core import rollout, soak
 from modelberth.core.ledger import LIVE, LOST, PUT_BACK
 from modelberth.core.observed import Decision
+from modelberth.core.ownership import OURS
 from modelberth.core.plan import PlanRefusedError
 from modelberth.core.progress import State
 from modelberth.core.rollout import Action, Do
@@ -186,6 +187,9 @@ class Rollout:
 
     def _start(self, _: Action, sight: Sight) -> None:
         self._proof.require_unchanged()
+        keepers = ((binding, workload.kept_by(sight.document, binding)) for binding in self.target.bindings)
+        if kept := [f"{binding} is kept by {keeper} by now" for binding, keeper in keepers if keeper]:
+            raise RolloutRefusedError(f"{self.target} was not changed: {'; '.join(kept)}. Start a new release.")
         self._require_room(sight.document)
         deployment_revision = workload.notes(sight.document).get("deployment.kubernetes.io/revision")
         body = {
@@ -202,7 +206,7 @@ class Rollout:
             raise RolloutRefusedError(f"{self.target} was not changed: {' '.join(problems)}")
 
     def _patch(self, operations: list[Document]) -> None:
-        self._known.cluster.patch(self._known.path, operations)
+        self._known.cluster.patch(f"{self._known.path}?fieldManager={OURS}", operations)
         log.info("%s: changed %s", self.target, ", ".join(patch.touched(operations)))
 
     def _confirm(self, _: Action, sight: Sight) -> None:

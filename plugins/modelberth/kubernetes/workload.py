@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from modelberth.core.ownership import owner
 from modelberth.core.progress import Counts
 
 if TYPE_CHECKING:
@@ -86,6 +87,20 @@ def set_by(one: Document, variable: str) -> str:
         if key in source:
             return f"key {source[key].get('key')!r} of {kind} {source[key].get('name')!r}"
     return "a field of the pod"
+
+
+class _Variable(Protocol):
+    @property
+    def container(self) -> str: ...
+    @property
+    def variable(self) -> str: ...
+
+
+def kept_by(document: Document, one: _Variable) -> str | None:
+    """Return who else keeps the variable of a binding as it is, None if nobody does."""
+    found = container(document, one.container) or {}
+    is_set = live_value(found, one.variable) is not None
+    return owner(document["metadata"], one.container, one.variable, is_set=is_set)
 
 
 def live_values(document: Document, bindings: Iterable[Binding]) -> list[str | None]:

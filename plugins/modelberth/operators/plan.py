@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
 from modelberth.catalog import load
 from modelberth.catalog.together import nothing_waits, together_problems
-from modelberth.core.plan import PlanRefusedError
+from modelberth.core.approval import superseding
+from modelberth.core.outside import changes, newest_live
+from modelberth.core.plan import SCHEMA, PlanRefusedError, parse
 from modelberth.core.receipt import Name, elsewhere
 from modelberth.kubernetes.planning import make_plan
 from modelberth.operators import release_of, switched_with
 from modelberth.operators.refusal import refusals_are_final
-from modelberth.receipts import release_evidence, undecided_release
+from modelberth.receipts import ledger, release_evidence, undecided_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from modelberth.catalog import Catalog
     from modelberth.core.digest import Digest
+    from modelberth.core.outside import Change
     from modelberth.core.plan import Plan
     from modelberth.receipts import Evidence
 
@@ -30,8 +34,10 @@ class PlanModelOperator(BaseOperator):
     """
     Write down once what a release will change, from verified snapshots and from what is live now.
 
-    Nothing is changed. What cannot work is refused here, before a person is asked. The plan of a release is made
-    once: run again after something has changed, it fails, since an answer may already be under way.
+    Nothing is changed. What cannot work is refused here, before a person is asked. What is live is taken as it is:
+    where somebody else has changed it since the last release, the plan starts from there, and its receipt and the
+    ledger say that it was observed. The plan of a release is made once: run again after something has changed, it
+    fails, since an answer may already be under way. A release that a newer proposal supersedes ends here, skipped.
 
     The run parameter ``with`` names models whose newest undecided release is switched in the same plan; it must have
     been verified at all services of theirs.
@@ -50,11 +56,26 @@ class PlanModelOperator(BaseOperator):
         with refusals_are_final():
             catalog = load()
             evidence = release_evidence(catalog.model(self.model), release_of(context))
+            _skip_if_superseded(catalog, evidence)
             others = _others(catalog, self.model, switched_with(context))
             plan = make_plan(catalog, self.model, evidence, others)
+            seen = _outside_changes(catalog, plan)
             body = {"plan": plan.document(), "plan_digest": str(plan.digest)}
-            evidence.write("plan", body, rests_on=_verified(plan, others))
+            observed = {"observed": [one.document() for one in seen]} if seen else {}
+            evidence.write("plan", body | observed, rests_on=_verified(plan, others))
+            _tell(catalog, plan, seen)
         return {"plan_digest": str(plan.digest), "revision": str(plan.own.revision)}
+
+
+def _skip_if_superseded(catalog: Catalog, evidence: Evidence) -> None:
+    """End a release that would ask a person in vain: of two at once, the newer proposal counts."""
+    book = ledger(catalog.model(evidence.model))
+    newer = superseding(evidence.release_id, ((entry.release_id, entry.event) for entry in book.entries()))
+    if newer and evidence.find("plan") is None:
+        reason = f"release {newer} is a newer proposal"
+        version = evidence.read("resolve").get("source_version")
+        book.record("superseded", evidence.release_id, source_version=version, reason=reason)
+        raise AirflowSkipException(f"Release {evidence.release_id}: {reason}.")
 
 
 def _others(catalog: Catalog, model: str, names: Sequence[str]) -> list[Evidence]:
@@ -79,3 +100,22 @@ def _verified(plan: Plan, others: Sequence[Evidence]) -> dict[str, Digest]:
                 name = Name("verify", target.service)
                 found[elsewhere(other.model, other.release_id, name.stem)] = other.digest(name.step, name.target)
     return found
+
+
+def _outside_changes(catalog: Catalog, plan: Plan) -> list[Change]:
+    """Return what somebody else has changed since the last release of each model."""
+    last = {}
+    for one in plan.models:
+        model = catalog.model(one.model)
+        before = newest_live((entry.at, entry.release_id, entry.event) for entry in ledger(model).entries())
+        receipt = release_evidence(model, before).find("plan") if before else None
+        if receipt and receipt["plan"].get("schema") == SCHEMA:
+            last[one.model] = parse(receipt["plan"])
+    return changes(plan, last)
+
+
+def _tell(catalog: Catalog, plan: Plan, seen: Sequence[Change]) -> None:
+    """Tell the ledger of each model what was observed of it."""
+    for model in dict.fromkeys(one.model for one in seen):
+        reason = "; ".join(str(one) for one in seen if one.model == model)
+        ledger(catalog.model(model)).record("observed", plan.release_id, reason=reason)

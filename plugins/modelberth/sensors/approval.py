@@ -152,9 +152,9 @@ class ModelApprovalSensor(BaseSensorOperator):
         self.log.info("Release %s waits for %s", plan.release_id, ", ".join(one.id for one in who))
         raise self._parked(str(plan.digest), until - datetime.now(UTC))
 
-    def also_shown(self, record: GateRecord) -> str:  # noqa: ARG002 - a rollback has more to say
+    def also_shown(self, record: GateRecord) -> str:
         """Return what is shown below the plan, in Markdown."""
-        return ""
+        return request.observed(record.evidence.read("plan").get("observed", ()))
 
     def _verified(self, plan: Plan) -> list[request.Verified]:
         """Return the proof of every model at every service; that of a model that comes along is in its own release."""

@@ -127,6 +127,20 @@ def _bindings(target: Target) -> list[Row]:
     return rows
 
 
+def observed(changes: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is said of what somebody else changed since the last release; nothing, if nobody did."""
+    rows = [(one["target"], f"`{one['variable']}`", f"`{one['left']}`", _value(one["found"])) for one in changes]
+    if not rows:
+        return ""
+    since = ", ".join(dict.fromkeys(f"`{one['since']}`" for one in changes))
+    head = f"**Observed**: somebody else changed what release {since} had left; this release starts from what is there"
+    return f"{head}\n\n{_table(('Target', 'Variable', 'Was left at', 'Is now'), rows)}"
+
+
+def _value(live: str | None) -> str:
+    return f"`{live}`" if live else "not set"
+
+
 def _proof(one: Verified) -> Row:
     receipt = one.receipt
     return one.service, one.model, human(receipt["bytes"]), receipt["how"], receipt["node"], receipt["at"]

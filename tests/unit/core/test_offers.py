@@ -16,6 +16,7 @@ OLD, NEW = "20260101t000000z-0000000000", "20260102t000000z-0000000000"
         ([(OLD, "proposed"), (NEW, "proposed"), (NEW, "failed")], OLD),
         ([(OLD, "proposed"), (NEW, "rollback"), (NEW, "approved"), (NEW, "live")], OLD),
         ([(OLD, "proposed"), (NEW, "observed")], OLD),
+        ([(OLD, "proposed"), (OLD, "observed")], OLD),
         ([(OLD, "proposed"), (NEW, "proposed"), (NEW, "approved"), (NEW, "failed")], None),
         *(([(OLD, "proposed"), (NEW, "proposed"), (NEW, event)], None) for event in ("approved", "rejected", "live")),
         *(([(NEW, "proposed"), (NEW, event)], None) for event in ("superseded", "failed", "put-back", "rolled-back")),
