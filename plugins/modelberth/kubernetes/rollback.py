@@ -134,13 +134,15 @@ def gate_problems(service: Service, asked: Asked) -> list[str]:
 
     break glass | reason | who asked                     | allowed
     ------------+--------+-------------------------------+---------------------
-    no          | any    | any                           | the gate decides
+    no          | any    | known, or no four eyes        | the gate decides
+    no          | any    | not known, four eyes          | no: nobody can be told from who asked
     yes         | none   | any                           | no: it is on record for ever why
     yes         | given  | in the service's break_glass  | yes
     yes         | given  | not in it, or not known       | no
     """
     if not asked.break_glass:
-        return []
+        unknown = service.four_eyes and not asked.requested_by
+        return ["Nobody knows who started this run, and four_eyes is on: start it in the UI."] if unknown else []
     problems = [] if asked.reason.strip() else ["Without an approval it needs a 'reason', which stays on record."]
     if asked.requested_by not in service.break_glass:
         allowed = ", ".join(service.break_glass) or "nobody"
