@@ -81,6 +81,7 @@ RepositoryName = Annotated[
     str,
     Text(r"[\w.-]+(/[\w.-]+)?", "a repository's name, such as sentence-transformers/all-MiniLM-L6-v2"),
 ]
+DriveId = Annotated[str, Text(r"[A-Za-z0-9_-]+", "an id or key as in an address of Drive, not the address itself")]
 Reference = Annotated[
     str,
     Text(

@@ -1,0 +1,44 @@
+"""``python -m modelberth``: what whoever keeps the catalog asks, where Airflow is installed.
+
+python -m modelberth check [MODEL...]    look at all that the catalog names; exit code 1 when something is wrong
+python -m modelberth schemas             write the JSON Schemas that editors read (include/schemas)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import redirect_stdout
+
+from modelberth.catalog import editors, load
+
+
+def main() -> int:
+    """Do what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m modelberth", description="Look after a catalog.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="look at all that the catalog names: connections, claims, rights, ...")
+    check.add_argument("names", metavar="MODEL", nargs="*", help="by default all")
+    commands.add_parser("schemas", help="write the JSON Schemas that editors read")
+    arguments = parser.parse_args()
+    return _check(arguments.names) if arguments.command == "check" else _schemas()
+
+
+def _check(names: list[str]) -> int:
+    with redirect_stdout(sys.stderr):  # Airflow's log, which would be between the table's lines
+        from modelberth.operators.survey import survey, table
+
+        rows = survey(load(), names)
+    print(table(rows))  # noqa: T201 - a program's own words
+    return int(any(row.problem for row in rows))
+
+
+def _schemas() -> int:
+    changed = editors.outdated()
+    editors.write()
+    print(*(f"written: {path}" for path in changed), sep="\n")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
