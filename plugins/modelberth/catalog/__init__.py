@@ -30,6 +30,7 @@ from modelberth.catalog.schema import (
 )
 from modelberth.catalog.sources import (
     DirectorySource,
+    DriveSource,
     GcsSource,
     HttpSource,
     HuggingFaceSource,
@@ -49,6 +50,7 @@ __all__ = [
     "CatalogError",
     "Confirm",
     "DirectorySource",
+    "DriveSource",
     "GcsSource",
     "HttpSource",
     "HuggingFaceSource",

@@ -18,6 +18,7 @@ from modelberth.catalog.pieces import (
     PROJECT,
     ArchiveName,
     ConnectionId,
+    DriveId,
     GcsUrl,
     ObjectName,
     Part,
@@ -129,7 +130,22 @@ class OciSource(RemoteSource):
     connection: ConnectionId | None = None
 
 
+class DriveSource(RemoteSource):
+    """A folder or file of Google Drive; without a connection a file that anybody with the link may have."""
+
+    type: Literal["drive"]
+    item: DriveId
+    connection: ConnectionId | None = None
+    resource_key: DriveId | None = None
+
+    @model_validator(mode="after")
+    def _no_identity(self) -> Self:
+        if self.identity:
+            raise ValueError("identity is not for Drive: no pod's own account has a token for it")
+        return self
+
+
 AnySource = Annotated[
-    DirectorySource | S3Source | GcsSource | HttpSource | HuggingFaceSource | MlflowSource | OciSource,
+    DirectorySource | S3Source | GcsSource | HttpSource | HuggingFaceSource | MlflowSource | OciSource | DriveSource,
     Field(discriminator="type"),
 ]

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -34,15 +34,16 @@ from modelberth.core.manifest import MOST_CHUNKS, MOST_FILES
 from modelberth.core.refusing import quoted, refuse_any, size_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _KEYS = {"schema", "files"}
 _MORE = {"empty_dirs", "archives"}
 _FILE_KEYS = {"path", "url", "size"}
 _ARCHIVE_KEYS = {"format", "most"}
-_OPTIONAL = {"sha256", "etag", "modified", "version", "executable"}
+_OPTIONAL = {"sha256", "etag", "modified", "version", "executable", "headers"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
+_HEADER = re.compile(r"[Xx]-[A-Za-z-]{1,64}")
 _TAG = re.compile(r"[\x20-\x7e]{1,1024}")
 
 
@@ -53,6 +54,7 @@ class Wanted:
     :param size: Bytes.
     :param sha256: 64 hex digits, empty when not known, as are *etag*, *modified* and *version*.
     :param modified: The Last-Modified of a web server, as it says it.
+    :param headers: What is sent to a web server besides; only names that begin with ``X-``.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Wanted:
     version: str = ""
     modified: str = ""
     executable: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
@@ -149,7 +152,7 @@ def object_of(url: str) -> tuple[BucketUrl, str]:
 
 
 def _size_problems(data: bytes) -> list[str]:
-    return size_problems(data, {b"{": MOST_FILES + 1, b"[": 10_000, b",": 10 * MOST_FILES})
+    return size_problems(data, {b"{": 2 * MOST_FILES + 1, b"[": 10_000, b",": 10 * MOST_FILES})
 
 
 def _loaded(data: bytes) -> Any:
@@ -221,11 +224,17 @@ def _file_problems(item: Any) -> list[str]:
         for tag in ("etag", "modified", "version")
         if not _fits(_TAG, item.get(tag, "x"))
     ]
+    if not _are_headers(item.get("headers", {})):
+        problems.append(f"The headers of {name} are {quoted(item['headers'])}; expected text by names 'X-...'.")
     if item.get("executable", True) is not True:
         problems.append(f"'executable' of {name} is {quoted(item['executable'])}; it is true or absent.")
     if why := _url_refusal(item["url"], versioned="version" in item):
         problems.append(f"The URL of {name} {why}.")
     return problems
+
+
+def _are_headers(value: Any) -> bool:
+    return isinstance(value, dict) and all(_fits(_HEADER, name) and _fits(_TAG, value[name]) for name in value)
 
 
 def _fits(form: re.Pattern[str], value: Any) -> bool:

@@ -223,9 +223,11 @@ class Web(_Origin):
         return Failure(ExitCode.REFUSED, f"File {self._item.path!r} at {self._item.shown} leads {why}: not followed.")
 
     def _headers(self, url: str) -> dict[str, str]:
-        """Return the headers for a server: only the one of the list gets to know the Authorization."""
-        ours = self._authorization.header(url) if server(url) == server(self._item.url) else ""
-        return {"Authorization": ours} if ours else {}
+        """Return the headers for a server: only the one of the list gets to know what is meant for it."""
+        if server(url) != server(self._item.url):
+            return {}
+        ours = self._authorization.header(url)
+        return dict(self._item.headers) | ({"Authorization": ours} if ours else {})
 
 
 def _refused(item: Wanted, status: int) -> Failure:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modelberth.catalog import (
     DirectorySource,
+    DriveSource,
     GcsSource,
     HttpSource,
     HuggingFaceSource,
@@ -14,6 +15,8 @@ from modelberth.catalog import (
     S3Source,
 )
 from modelberth.sources.directory import Directory
+from modelberth.sources.drive import DriveFiles
+from modelberth.sources.drive_link import PublicDriveFile
 from modelberth.sources.gcs import GcsPrefix
 from modelberth.sources.http import HttpFiles
 from modelberth.sources.huggingface import HubRepository
@@ -47,5 +50,9 @@ def source_of(model: Model) -> Source:
         case MlflowSource() as source:
             chosen = str(source.version or ""), source.alias or "", tuple(sorted(source.tags.items()))
             return RegisteredModel(source.model, source.connection, source.artifacts, *chosen)
+        case DriveSource(connection=None) as source:
+            return PublicDriveFile(source.item, source.resource_key or "")
+        case DriveSource() as source:
+            return DriveFiles(source.item, str(source.connection), source.resource_key or "")
         case OciSource() as source:
             return OciArtifact(source.reference, source.connection, model.size_limit)

@@ -34,6 +34,7 @@ SERVICE = {
 }
 GONE = object()
 S3 = {"type": "s3", "url": "s3://raw/minilm", "connection": "raw_s3"}
+MLFLOW = {"type": "mlflow", "model": "minilm", "connection": "tracking"}
 HTTP = {"type": "http", "url": "https://host/minilm"}
 
 
@@ -187,6 +188,11 @@ def test_one_smoke_request_needs_no_list(root):
         ("source", S3 | {"secret": "a", "identity": True}, "source: secret and identity exclude each other"),
         ("source", S3 | {"path": "x"}, "source.path: unknown key 'path'; expected one of: secret, identity, type, url"),
         ("source", {"type": "huggingface", "repository": "https://hf.co"}, "source.repository: expected a repository"),
+        ("source", MLFLOW | {"version": 3, "alias": "x"}, "source: version, alias and tags exclude each other"),
+        ("source", MLFLOW | {"version": "3"}, "source.version: Input should be a valid integer; got '3'"),
+        ("source", {"type": "oci", "reference": "minilm:v1"}, "source.reference: expected registry/name:tag"),
+        ("source", {"type": "drive", "item": "https://drive.google.com/x"}, "source.item: expected an id or key"),
+        ("source", {"type": "drive", "item": "a", "identity": True}, "source: identity is not for Drive"),
         ("source", HTTP, "source: expected files, checksums or archive"),
         ("source", HTTP | {"files": ["a"], "archive": "b.zip"}, "source: files and archive exclude each other"),
         ("source", HTTP | {"files": ["a", "../b"]}, "source.files[1]: expected a relative path, this one has the part"),

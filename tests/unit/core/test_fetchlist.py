@@ -1,6 +1,7 @@
 """Which fetch lists are accepted."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -76,6 +77,54 @@ def test_a_bad_file_is_refused(file, problem):
     assert caught.value.code is ExitCode.REFUSED
     assert problem in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+HEADERS = {
+    "a key of Drive": ({"X-Goog-Drive-Resource-Keys": "id/key"}, True),
+    "who is asking": ({"Authorization": "Bearer secret"}, False),
+    "where to": ({"Host": "elsewhere"}, False),
+    "two headers in one": ({"X-A": "b\r\nHost: elsewhere"}, False),
+    "a name with a colon": ({"X-A: b": "c"}, False),
+    "no text": ({"X-A": 1}, False),
+    "a list": (["X-A"], False),
+}
+
+
+@pytest.mark.parametrize(("headers", "fine"), HEADERS.values(), ids=HEADERS)
+def test_only_headers_that_change_nothing_of_a_request_are_sent(headers, fine):
+    if fine:
+        assert parse(GOOD | {"headers": headers}).files[0].headers == headers
+    else:
+        with pytest.raises(Failure, match="The headers of"):
+            parse(GOOD | {"headers": headers})
+
+
+PACKED = GOOD | {"format": "tar", "most": 100}
+BAD_ARCHIVES = {
+    "no format": (GOOD | {"most": 1}, "An archive is"),
+    "another format": (PACKED | {"format": "rar"}, "expected 'tar' or 'zip'"),
+    "no bound": (GOOD | {"format": "tar"}, "An archive is"),
+    "a bound that is none": (PACKED | {"most": -1}, "expected bytes"),
+    "true as a bound": (PACKED | {"most": True}, "expected bytes"),
+    "a directory that leads out": (PACKED | {"into": "../x"}, "'..'"),
+    "a bad URL": (PACKED | {"url": "file:///etc/passwd"}, "is none of http://"),
+    "an unknown key": (PACKED | {"strip": 1}, "expected an object"),
+    "text": ("m.tar", "An archive is"),
+}
+
+
+@pytest.mark.parametrize(("archive", "problem"), BAD_ARCHIVES.values(), ids=BAD_ARCHIVES)
+def test_a_bad_archive_is_refused(archive, problem):
+    with pytest.raises(Failure, match=re.escape(problem)) as caught:
+        parse(archives=[archive])
+    assert caught.value.code is ExitCode.REFUSED
+
+
+def test_a_list_is_written_as_it_is_read():
+    found = parse(GOOD | {"headers": {"X-A": "b"}}, archives=[PACKED | {"into": "sub"}], empty_dirs=["1"])
+    assert found.archives[0].most == 100
+    assert FetchList.parse(found.dump()) == found
+    assert FetchList.of(found.files, found.empty_dirs, found.archives) == found
 
 
 def test_all_problems_are_in_one_error():
