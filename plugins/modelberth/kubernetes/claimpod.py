@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
+_PREVIEW = "modelberth.dev/preview"
 CLAIM = "/claim"
 PATIENCE = 900
 """Seconds until it has to run: a claim to attach, an image to pull, a node to come."""
@@ -186,7 +187,8 @@ def ended_pods(cluster: Cluster, namespace: str, now: float, after: float) -> li
 
     :param now: Seconds since the epoch.
     """
-    pods = cluster.get(f"/api/v1/namespaces/{namespace}/pods?labelSelector={OURS}")["items"]
+    path = f"/api/v1/namespaces/{namespace}/pods?labelSelector="
+    pods = [pod for label in (OURS, _PREVIEW) for pod in cluster.get(path + label)["items"]]
     return [
         pod["metadata"]["name"]
         for pod in pods
