@@ -43,6 +43,7 @@ def test_an_approved_release_goes_live_and_every_pod_has_confirmed(stand, releas
     assert stand.bound(one.name) == one.to
     assert template_notes(document)[revision_note(one.plan.model)] == str(one.plan.own.revision)
     assert one.plan.release_id in notes(document)[CHANGE_CAUSE]
+    assert "modelberth" in {entry["manager"] for entry in document["metadata"]["managedFields"]}
     assert LOCK not in notes(document)
     assert [entry["name"] for entry in env_of(one)] == ["OTHER", "MODEL_PATH"]
     pods = one.outcome()["pods"]
@@ -58,6 +59,26 @@ def test_a_variable_that_was_not_set_is_set(stand, release):
 
 
 def test_a_stateful_set_goes_live(stand, release):
+    one = release(kind="StatefulSet").ready()
+    stop = drive(one.rollout())
+    assert stop.status == "live", stop.reason
+    assert stand.bound(one.name, "StatefulSet") == one.to
+
+
+def test_a_broken_pod_of_a_stateful_set_is_replaced_when_its_model_is_put_back(stand, release):
+    one = release("unready", kind="StatefulSet", ready_within=15).ready()
+    assert one.stand.read(one.name, "StatefulSet")["spec"]["podManagementPolicy"] == "OrderedReady"
+    stop = drive(one.rollout())
+    assert stop.status == "put back", stop.reason
+    assert stand.bound(one.name, "StatefulSet") == one.before
+    assert one.outcome()["complete"]
+    stand.wait_complete(one.name, "StatefulSet")
+
+
+def test_a_stateful_set_whose_pod_is_not_ready_yet_gets_its_first_model(stand, release):
+    before = stand.stage(release.name, "a", "unready")
+    stand.deploy(release.name, "StatefulSet", f"/models/{release.name}/{before}/files")
+    release.proposed = 1
     one = release(kind="StatefulSet").ready()
     stop = drive(one.rollout())
     assert stop.status == "live", stop.reason
@@ -350,6 +371,24 @@ def test_a_workload_that_another_release_holds_is_refused_and_then_taken(stand, 
     # What kubectl's undo does: it brings old annotations back, among them the lock of a release that has ended.
     stand.change(first.name, {"metadata": {"annotations": {LOCK: first.plan.release_id}}})
     assert drive(second.rollout()).status == "live"
+
+
+def test_a_lock_of_a_release_that_has_ended_under_another_targets_name_is_taken(stand, release):
+    first = release().ready()
+    assert drive(first.rollout()).status == "live"
+    second = release(name="another").ready()
+    stand.change(release.name, {"metadata": {"annotations": {LOCK: first.plan.release_id}}})
+    stop = drive(second.rollout())
+    assert stop.status == "live", stop.reason
+
+
+def test_two_airflows_that_share_a_workload_do_not_know_each_others_releases_and_respect_the_lock(stand, idle):
+    one = idle().ready()
+    theirs = "20260101t000000z-0123456789"
+    stand.change(one.name, {"metadata": {"annotations": {LOCK: theirs}}})
+    stop = drive(one.rollout())
+    assert (stop.status, f"release {theirs} holds it" in stop.reason) == ("refused", True)
+    assert notes(stand.read(one.name))[LOCK] == theirs
 
 
 def test_a_container_that_is_gone_since_the_plan_is_refused(idle):

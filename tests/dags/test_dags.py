@@ -133,6 +133,28 @@ def test_each_answer_that_may_be_needed_is_a_gate_of_its_own(dags, catalog, rule
     assert before["serving.embedder.check"] == {names[-1]}
 
 
+def test_models_of_one_service_can_be_chosen_to_be_switched_together(dags, catalog):
+    assert dags()["release_minilm"].params.get("with") is None
+    shutil.copy(catalog / "models/minilm.yaml", catalog / "models/adapter.yaml")
+    bound = [
+        {"container": "server", "variable": f"{name.upper()}_PATH", "model": name} for name in ("minilm", "adapter")
+    ]
+    add_service(catalog, "embedder", bindings=bound)
+    found = dags()
+    assert found["release_minilm"].params.get_param("with").schema["examples"] == ["adapter"]
+    assert found["release_adapter"].params.get_param("with").schema["examples"] == ["minilm"]
+    assert found["release_minilm"].params["with"] == []
+
+
+def test_each_workload_of_a_service_is_served_by_itself_and_staged_once(dags, catalog):
+    binding = {"container": "server", "variable": "MODEL_PATH", "model": "minilm"}
+    far = {"kind": "StatefulSet", "name": "far"}
+    add_service(catalog, "embedder", bindings=[binding | {"workload": far}, binding])
+    before = upstream(dags()["release_minilm"])
+    assert [task for task in before if task.startswith("claim.")] == ["claim.embedder.sync", "claim.embedder.verify"]
+    assert before["serving.embedder.check"] == {"serving.embedder-far.rollout"}
+
+
 def test_a_model_that_nothing_serves_is_still_one_chain(dags, catalog):
     (catalog / "services/embedder.yaml").unlink()
     before = upstream(dags()["release_minilm"])

@@ -166,13 +166,23 @@ def _widened(soak: Soak) -> str | None:
 
 
 def _waiting(seen: Observed) -> Action:
-    """Return whether pods that are not all ready yet are waited for."""
+    """Return whether pods that are not all ready yet are waited for.
+
+    failed or hopeless | time left | pods are stuck | then
+    -------------------+-----------+----------------+---------
+    yes                | any       | any            | PUT_BACK
+    no                 | no        | any            | PUT_BACK
+    no                 | yes       | yes            | UNSTICK: they were not ready before, and a StatefulSet waits
+    no                 | yes       | no             | WAIT
+    """
     if seen.progress.state is State.FAILED:
         return Action(Do.PUT_BACK, seen.progress.reason)
     if seen.hopeless:
         return Action(Do.PUT_BACK, f"its new pods will not become ready: {seen.hopeless}")
     if seen.seconds_left <= 0:
         return Action(Do.PUT_BACK, f"it was not ready in time: {seen.progress.reason}")
+    if seen.stuck:
+        return Action(Do.UNSTICK, f"{', '.join(seen.stuck)} of the former template would not become ready")
     return Action(Do.WAIT, seen.progress.reason)
 
 

@@ -121,7 +121,7 @@ class Observing:
             "soak": soak,
             "progress": sight.progress,
             "hopeless": sight.hopeless if waits else None,
-            "stuck": sight.stuck if back else (),
+            "stuck": sight.stuck if back or waits else (),
             "confirmation": self.asked.confirmation,
         }
 

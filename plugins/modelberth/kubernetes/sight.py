@@ -79,15 +79,19 @@ class Sight:
     def stuck(self) -> tuple[str, ...]:
         """The pods that a StatefulSet still waits for though it would make others by now.
 
-        It replaces no pod before each of the others is ready, and that of a broken one never comes: only what bears a
-        value of this release is among them.
+        It replaces no pod before each of the others is ready, and that of a broken one never comes: so of what this
+        release has put back, and of what was not ready before it came. Only pods that bear a value which the template
+        has no more are among them, and none that a partition leaves alone.
         """
-        if self.document["kind"] != "StatefulSet" or Live.TO in self.values:
+        if self.document["kind"] != "StatefulSet":
             return ()
-        pods = pods_of(self._cluster, self.document)
-        return tuple(pod["metadata"]["name"] for pod in pods if not is_ready(pod) and self._bears(pod))
+        former = Live.FROM if Live.TO in self.values else Live.TO
+        kept = workload.strategy(self.document).get("rollingUpdate", {}).get("partition") or 0
+        pods = [pod for pod in pods_of(self._cluster, self.document) if not is_ready(pod) and self._bears(pod, former)]
+        names = [pod["metadata"]["name"] for pod in pods]
+        return tuple(name for name in names if int(name.rpartition("-")[2]) >= kept)
 
-    def _bears(self, pod: Document) -> bool:
+    def _bears(self, pod: Document, former: Live) -> bool:
         spec = {"spec": {"template": {"spec": pod["spec"]}}}
         found = workload.live_values(spec, self._target.bindings)
-        return any(one.judge(value) is Live.TO for one, value in zip(self._target.bindings, found, strict=True))
+        return any(one.judge(value) is former for one, value in zip(self._target.bindings, found, strict=True))

@@ -129,9 +129,16 @@ class Proof:
         self.evidence.write(step, body, target=self.name)
 
     def has_ended(self, holder: str, models: Iterable[str]) -> bool:
-        """Return whether release *holder*, of one of *models*, has an outcome at this target."""
+        """Return whether release *holder*, of one of *models*, has ended at this workload, whatever it calls it."""
         if holder not in self._ended_holders:
-            receipts = (evidence_at(*self._receipts, model, holder) for model in {*models, self.model})
-            if any(one.find("outcome", self.name) for one in receipts):
+            receipts = [evidence_at(*self._receipts, model, holder) for model in {*models, self.model}]
+            if any(one.find("outcome", name) for one in receipts for name in self._names_in(one)):
                 self._ended_holders.add(holder)
         return holder in self._ended_holders
+
+    def _names_in(self, evidence: Evidence) -> list[str]:
+        """Return what the plan of another release calls this workload: services that share one call it differently."""
+        receipt = evidence.find("plan")
+        targets = receipt["plan"].get("targets", ()) if receipt else ()
+        uid = self.target.workload.uid
+        return [self.name, *(one.get("name", "") for one in targets if one["workload"]["uid"] == uid)]
