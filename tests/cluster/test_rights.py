@@ -230,17 +230,14 @@ def test_airflow_may_make_only_the_secret_of_a_pod_that_uploads(airflow, namespa
 @pytest.mark.parametrize(
     "path",
     [
+        "/secrets",
         "/namespaces/{}/secrets",
         "/namespaces/{}/secrets/modelsync-bucket",
-        "/namespaces/{}/configmaps",
         f"/namespaces/{serving.SYSTEM}/secrets/airflow-token",
-        "/namespaces/kube-system/pods",
-        "/namespaces/default/pods",
-        "/secrets",
-        "/pods",
-        "/nodes",
+        "/namespaces/kube-system/secrets",
+        "/namespaces/{}/serviceaccounts",
+        "/namespaces/{}/services",
         "/namespaces",
-        "/persistentvolumes",
     ],
 )
 def test_airflow_may_not_read(airflow, namespace, path):
@@ -264,6 +261,14 @@ def test_airflow_may_not_read(airflow, namespace, path):
 def test_airflow_may_read(airflow, namespace, path):
     status, said = airflow("GET", path.replace("{}", namespace), query="limit=1")
     assert status == 200, said
+
+
+def test_airflow_may_ask_what_it_may(airflow, namespace):
+    asked = {"namespace": namespace, "verb": "create", "resource": "pods"}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    status, said = airflow("POST", path, {"spec": {"resourceAttributes": asked}}, "")
+    assert status == 201, said
+    assert json.loads(said)["status"]["allowed"]
 
 
 # --- whatever else the account is given -----------------------------------------------------------------------------
