@@ -26,7 +26,7 @@ where what is live has no manifest in the bucket. ``strategy`` is the workload's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -301,6 +301,12 @@ class Plan:
             f"Target {name!r} is not in the plan of release {self.release_id}, which is for {planned}: "
             f"start a new release."
         )
+
+    def with_room_as_in(self, earlier: Plan) -> Plan:
+        """Return this plan with the room that *earlier* saw: what is done does not change with it."""
+        seen = {target.name: target.capacity for target in earlier.targets}
+        targets = (replace(one, capacity=seen.get(one.name, one.capacity)) for one in self.targets)
+        return replace(self, targets=tuple(targets))
 
     def document(self) -> Document:
         """Return the plan as plain JSON types."""

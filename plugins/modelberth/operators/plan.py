@@ -58,13 +58,19 @@ class PlanModelOperator(BaseOperator):
             evidence = release_evidence(catalog.model(self.model), release_of(context))
             _skip_if_superseded(catalog, evidence)
             others = _others(catalog, self.model, switched_with(context))
-            plan = make_plan(catalog, self.model, evidence, others)
+            plan = _as_on_record(evidence, make_plan(catalog, self.model, evidence, others))
             seen = _outside_changes(catalog, plan)
             body = {"plan": plan.document(), "plan_digest": str(plan.digest)}
             observed = {"observed": [one.document() for one in seen]} if seen else {}
             evidence.write("plan", body | observed, rests_on=_verified(plan, others))
             _tell(catalog, plan, seen)
         return {"plan_digest": str(plan.digest), "revision": str(plan.own.revision)}
+
+
+def _as_on_record(evidence: Evidence, plan: Plan) -> Plan:
+    """Return *plan* as it was made first, if it is the same but for the room that was seen."""
+    known = evidence.find("plan")
+    return plan.with_room_as_in(parse(known["plan"])) if known else plan
 
 
 def _skip_if_superseded(catalog: Catalog, evidence: Evidence) -> None:

@@ -136,3 +136,14 @@ def test_what_is_not_exactly_a_plan_is_refused(document, said):
 def test_a_target_that_is_not_in_the_plan_is_refused_with_those_that_are():
     with pytest.raises(PlanRefusedError, match=r"'other'.*embedder"):
         a_plan().target("other")
+
+
+def test_a_plan_that_is_made_again_is_the_same_whatever_room_there_is_by_then():
+    first = a_plan(targets=(a_target(capacity=Capacity("fits", ("there is room",))),))
+    again = a_plan(targets=(a_target(capacity=Capacity("cannot know", ("pod x is ending",))),))
+    assert again.with_room_as_in(first) == first
+
+
+def test_a_plan_that_is_made_again_differently_stays_different():
+    first, again = a_plan(), a_plan(targets=(a_target(replicas=9), a_target(name="another")))
+    assert again.with_room_as_in(first).digest != first.digest
