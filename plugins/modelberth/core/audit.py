@@ -6,11 +6,11 @@ believed, is said there and not again here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import approval, chain, gate
+from modelberth.core import approval, bookkeeping, chain, gate
+from modelberth.core.bookkeeping import made_at
 from modelberth.core.chain import Chain, Problem, Receipt
 from modelberth.core.ledger import LIVE, LOST, PUT_BACK
 from modelberth.core.plan import Plan, PlanRefusedError, parse
@@ -18,26 +18,16 @@ from modelberth.core.receipt import Name, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
+    from modelberth.core.bookkeeping import Entry
     from modelberth.core.plan import Released, Target
 
     Others = Callable[[str, str], Chain]
 
-SETTLED = timedelta(minutes=10)
-"""A receipt and the ledger's entry about it are written one after the other: so young, one may be ahead."""
 ENDS = timedelta(days=1)
 """A rollout that was started has an outcome by then (a service's ready_within is a day at most), and a live release a
 record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the ledger says of one event of the release."""
-
-    event: str
-    at: datetime
-    source_version: str | None
-    revision: str | None
 
 
 def problems(release: Chain, entries: Mapping[str, Entry], others: Others, now: datetime) -> list[Problem]:
@@ -58,7 +48,7 @@ def problems(release: Chain, entries: Mapping[str, Entry], others: Others, now: 
         found += _strangers(release, plan)
         found += _recorded(release, plan)
     found += _switched(release, others)
-    found += _told(release, entries, plan, now)
+    found += bookkeeping.problems(release, entries, plan, now)
     found += _ended(release, plan, now)
     return sorted(_said_once(found))
 
@@ -95,7 +85,7 @@ def _planned(release: Chain, plan: Plan, others: Others) -> Iterator[Problem]:
             yield Problem(place.path(Name("upload")), f"is missing; the plan of {release.release_id} rests on it")
         wanted = {"revision": str(one.revision), "files": one.files, "bytes": one.bytes}
         yield from _differences(place, upload, wanted, "the plan")
-        for service in dict.fromkeys(target.service for target in plan.targets):
+        for service in dict.fromkeys(target.service for target in plan.targets if target.bindings_of(one.model)):
             yield from _verified(release, plan, one, service, place)
             if plan.rollback and not release.has(Name("list", service).stem):
                 yield Problem(release.path(Name("list", service)), "is missing: what was on the claim is not on record")
@@ -180,7 +170,7 @@ def _checked(release: Chain, plan: Plan, target: Target, started: Receipt) -> It
     if check is None:
         return  # what is missing, or not named, is the chain's to say
     answers = [one.digest for one in release.of("approve")]
-    for text in approval.check_problems(check.body, target, plan, answers, _at(started)):
+    for text in approval.check_problems(check.body, target, plan, answers, made_at(started)):
         yield Problem(release.path(check.name), text.replace(": clear the task 'check'", f" before {started.name}"))
 
 
@@ -228,68 +218,6 @@ def _differences(place: Chain, receipt: Receipt | None, wanted: Mapping[str, Any
         yield Problem(place.path(receipt.name), f"is not what {whose} says: {'; '.join(different)}")
 
 
-# The ledger. ----------------------------------------------------------------------------------------------------------
-
-NEEDS = {
-    "proposed": "resolve",
-    "rollback": "plan",
-    "approved": "approve",
-    "rejected": "plan",
-    "live": "record",
-    "put-back": "outcome",
-    "rolled-back": "record",
-}
-"""What the ledger may only say of a release that has the receipt."""
-TELLS = {"resolve": ("proposed", "failed"), "started": ("approved",), "record": ("live",)}
-"""What the ledger must say, one of it, of a release that has the receipt."""
-EXCLUDE = (("rejected", "live"), ("put-back", "live"))
-
-
-def _told(release: Chain, entries: Mapping[str, Entry], plan: Plan | None, now: datetime) -> Iterator[Problem]:
-    """Yield where ledger and receipts contradict each other.
-
-    the ledger says           | the release                | then
-    --------------------------+----------------------------+------------------------------------------
-    an event of NEEDS         | has not its receipt        | the receipt is missing
-    none of TELLS             | has the receipt, settled   | the ledger's entry is missing
-    not rejected              | has an answer that says no | the ledger's entry is missing
-    both of EXCLUDE           | any                        | one of them is wrong
-    live, approved            | another revision           | the entry is about another
-    proposed                  | another source version     | the entry is about another
-    """
-    path = f"ledger/{release.model}/{release.release_id}"
-    for event, step in NEEDS.items():
-        if event in entries and not any(name.step == step for name in (*release.receipts, *release.doubtful)):
-            where = release.path(Name(step)) if step in _ONE else release.path(f"{Name(step).stem}-*.json")
-            yield Problem(where, f"is missing, but the ledger says {event!r}")
-    for step, events in TELLS.items():
-        receipt = next(iter(release.of(step)), None)
-        if receipt and not entries.keys() & set(events) and now - _at(receipt) > SETTLED:
-            yield Problem(f"{path}-{events[0]}.json", f"is missing, since {receipt.name} is there")
-    refusal = next((one for one in release.of("approve") if one.body.get("decision") == approval.REJECT), None)
-    if refusal and "rejected" not in entries and now - _at(refusal) > SETTLED:
-        yield Problem(f"{path}-rejected.json", f"is missing, since {refusal.name} says no")
-    for one, other in EXCLUDE:
-        if one in entries and other in entries:
-            yield Problem(f"{path}-{one}.json", f"contradicts the entry {other!r} of the same release")
-    yield from _same(release, entries, plan, path)
-
-
-_ONE = frozenset({"resolve", "plan", "approve", "record"})
-
-
-def _same(release: Chain, entries: Mapping[str, Entry], plan: Plan | None, path: str) -> Iterator[Problem]:
-    resolve = release.newest("resolve")
-    proposed = entries.get("proposed")
-    if resolve and proposed and proposed.source_version != resolve.body.get("source_version"):
-        text = f"names source version {proposed.source_version}, but resolve found {resolve.body.get('source_version')}"
-        yield Problem(f"{path}-proposed.json", text)
-    for event in ("approved", "live", "rolled-back"):
-        entry = entries.get(event)
-        if plan and entry and entry.revision != str(plan.own.revision):
-            yield Problem(f"{path}-{event}.json", f"names {entry.revision}, but the plan {plan.own.revision}")
-
-
 def _ended(release: Chain, plan: Plan | None, now: datetime) -> Iterator[Problem]:
     """Yield what should have come long ago.
 
@@ -298,16 +226,9 @@ def _ended(release: Chain, plan: Plan | None, now: datetime) -> Iterator[Problem
     """
     for started in release.of("started"):
         outcome = Name("outcome", started.name.target)
-        if not release.has(outcome.stem) and now - _at(started) > ENDS:
+        if not release.has(outcome.stem) and now - made_at(started) > ENDS:
             yield Problem(release.path(outcome), f"is missing: {started.name} is of {started.body.get('at')}")
     outcomes = {one.name.target: one for one in release.of("outcome") if one.body.get("result") == LIVE}
     everywhere = plan and all(target.name in outcomes for target in plan.targets)
-    if everywhere and not release.has(Name("record").stem) and now - max(map(_at, outcomes.values())) > ENDS:
+    if everywhere and not release.has(Name("record").stem) and now - max(map(made_at, outcomes.values())) > ENDS:
         yield Problem(release.path(Name("record")), "is missing: the release is live at all its targets")
-
-
-def _at(receipt: Receipt) -> datetime:
-    try:
-        return datetime.fromisoformat(str(receipt.body.get("at")))
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)

@@ -14,8 +14,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelberth.core import audit
-from modelberth.core.audit import Entry
+from modelberth.core import audit, bookkeeping
+from modelberth.core.bookkeeping import Entry
 from modelberth.core.chain import Chain, Problem, Receipt
 from modelberth.core.digest import Digest
 from modelberth.core.ledger import EVENTS
@@ -113,6 +113,8 @@ class Auditor:
             chain, doubts = chains.get(one) or self._read_release(model, one)
             found += doubts
             found += audit.problems(chain, book.entries.get(one, {}), self.chain, now)
+        if release_id is None:
+            found += bookkeeping.rolled_back([self.chain(model, one) for one in there], book.entries)
         known = [one for one in there if one in book.entries or self.chain(model, one).receipts]
         return Report(len(known), 1, sorted(set(found)))
 

@@ -108,18 +108,21 @@ class Shelf:
             self.book(other).record(event, others_id, **about(theirs))
         return plan
 
-    def rollback(self, release_id: str, to: str, digit: str = "1") -> Plan:
-        """Write a rollback to what release *to* has brought."""
+    def rollback(self, release_id: str, to: str, digit: str = "1", instead_of: str = SECOND) -> Plan:
+        """Write a rollback from what release *instead_of* has brought to what release *to* has."""
         earlier = a_release(to, digit, "minilm")
         plan = replace(earlier, release_id=release_id, targets=earlier.targets[:1])
         evidence, proof = self.evidence(release_id), self.evidence(to)
         evidence.write("list", {"models": []}, target="embedder")
         stems = {Name("verify", one.service).stem: proof.digest("verify", one.service) for one in plan.targets}
         rests_on = {elsewhere("minilm", to, stem): digest for stem, digest in stems.items()}
-        evidence.write("plan", {"plan": plan.document(), "plan_digest": str(plan.digest)}, rests_on=rests_on)
+        said = {"instead_of": [instead_of]}
+        body = {"plan": plan.document(), "plan_digest": str(plan.digest), "rollback": said}
+        evidence.write("plan", body, rests_on=rests_on)
         self.book().record("rollback", release_id, **about(plan))
         for step in ("approve", "rollout", "record"):
             STEPS[step](self, evidence, plan)
+        self.book().record("rolled-back", instead_of, **about(a_release(instead_of, "2", "minilm")))
         return plan
 
 

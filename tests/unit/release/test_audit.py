@@ -304,6 +304,17 @@ def test_a_rollback_without_its_list_is_found(shelf):
     assert named(shelf.audit(THIRD, now=later()), f"minilm/{THIRD}/01-list-embedder.json")
 
 
+def test_what_was_rolled_back_is_so_in_the_ledger_and_nothing_else_is(shelf):
+    shelf.rollback(THIRD, to=FIRST)
+    entry = shelf.root / f"ledger/minilm/{SECOND}-rolled-back.json"
+    entry.rename(shelf.root / "taken")
+    assert named(shelf.audit(now=later()), f"ledger/minilm/{SECOND}-rolled-back.json")
+    (shelf.root / "taken").rename(entry)
+    assert shelf.audit(now=later()) == []
+    shelf.book().record("rolled-back", FIRST, **about(a_release(FIRST, "1", "minilm")))
+    assert named(shelf.audit(now=later()), f"ledger/minilm/{FIRST}-rolled-back.json")
+
+
 # --- several models in one plan ---------------------------------------------------------------------------------------
 
 
