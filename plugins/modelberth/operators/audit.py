@@ -169,8 +169,11 @@ def _seen(situation: Situation, target: Target) -> Seen:
     )
 
 
-def _left(evidence: Evidence, model: str, target: str) -> Left:
+def _left(evidence: Evidence, model: str, target: str) -> Left | None:
+    """Return what the release left at *target*; None of one that came into the catalog since."""
     plan = parse(evidence.read("plan")["plan"])
+    if target not in [one.name for one in plan.targets]:
+        return None
     return Left(
         release_id=evidence.release_id,
         values={str(one): one.to for one in plan.target(target).bindings_of(model)},
