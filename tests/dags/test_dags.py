@@ -133,6 +133,16 @@ def test_each_answer_that_may_be_needed_is_a_gate_of_its_own(dags, catalog, rule
     assert before["serving.embedder.check"] == {names[-1]}
 
 
+def test_a_preview_comes_between_the_plan_and_the_gate_once_a_service(dags, catalog):
+    further = {"container": "server", "variable": "MODEL_PATH", "model": "minilm"}
+    there = {"workload": {"kind": "Deployment", "name": "canary"}}
+    add_service(catalog, "tried", preview=True, bindings=[further | there, further])
+    dag = dags()["release_minilm"]
+    assert [task for task in dag.task_ids if task.endswith("preview")] == ["gate.tried-canary.preview"]
+    assert dag.get_task("gate.tried-canary.preview").upstream_task_ids == {"gate.plan"}
+    assert dag.get_task("gate.approve").upstream_task_ids == {"gate.tried-canary.preview"}
+
+
 def test_models_of_one_service_can_be_chosen_to_be_switched_together(dags, catalog):
     assert dags()["release_minilm"].params.get("with") is None
     shutil.copy(catalog / "models/minilm.yaml", catalog / "models/adapter.yaml")

@@ -85,7 +85,7 @@ class Observing:
             frozen=None if started or ended or self.plan.rollback else self._frozen(),
             gone=gone,
             was_complete=bool(started and started["complete"]),
-            seconds_left=self._seconds_left(),
+            seconds_left=self._seconds_left(started, decided),
             **known,
         )
 
@@ -149,15 +149,13 @@ class Observing:
             f"{one.name} {workload.LOCK}-"
         )
 
-    def _seconds_left(self) -> float:
+    def _seconds_left(self, started: Document | None, decided: Document | None) -> float:
         """Return what is left of ready_within: since the start, since the end of the soak, since the decision."""
         canary, within = self.target.canary, float(self.target.ready_within)
-        if decided := self._proof.record("decided"):
-            return within - _age(decided)
-        if canary and (begun := self._proof.record("soaking")):
+        if not decided and canary and (begun := self._proof.record("soaking")):
             return within + canary.soak - _age(begun)
-        started = self._proof.record("started")
-        return within - _age(started) if started else 0.0
+        clock = decided or started
+        return within - _age(clock) if clock else 0.0
 
 
 def _age(record: Document) -> float:
