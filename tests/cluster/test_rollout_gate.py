@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from rollouts import drive
 
 from modelberth.core.manifest import Entry, Manifest
-from modelberth.core.plan import parse
+from modelberth.core.plan import Capacity, parse
 from modelberth.core.release import release_id
 from modelberth.operators.plan import PlanModelOperator
 from modelberth.operators.record import RecordModelOperator
@@ -184,6 +184,14 @@ def test_a_plan_says_what_was_verified_what_is_live_and_what_will_be(run):
 def test_a_plan_made_again_is_the_same_one(run):
     one = run()
     assert one.plan() == one.plan()
+
+
+def test_a_plan_made_again_is_the_same_one_whatever_room_there_is_by_then(run, monkeypatch):
+    one = run()
+    first = one.plan()
+    seen = Capacity("cannot know", ("pod x/y waits for a node as well and may take what an old pod leaves.",))
+    monkeypatch.setattr("modelberth.kubernetes.capacity.judge", lambda cluster, document: seen)
+    assert one.plan() == first
 
 
 def test_a_plan_is_not_made_again_when_something_else_is_live(stand, run):
