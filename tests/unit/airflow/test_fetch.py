@@ -12,7 +12,7 @@ from kubernetes.client import models as k8s
 
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
-from modelberth.core.fetchlist import FetchList, Wanted
+from modelberth.core.fetchlist import Archive, FetchList, Wanted
 from modelberth.operators.fetch import FetchModelOperator
 from modelberth.operators.upload import UploadModelOperator
 from modelberth.sources import SourceVersion
@@ -136,6 +136,17 @@ def test_a_pod_with_a_secret_or_an_identity_of_its_own_gets_nothing_of_the_conne
     assert made == []
     bucket = {"secretRef": {"name": "modelsync-bucket", "optional": True}}
     assert container_of(pod)["envFrom"] == [bucket, *named]
+
+
+def test_only_what_has_to_be_unpacked_gets_room_on_a_disk_and_no_more_than_it_may_need(
+    source, asked_for, evidence, monkeypatch
+):
+    held = FetchList.of((), (), [Archive(Wanted("m.tar", "https://host/m.tar", 30, etag="x"), "tar", 70)])
+    monkeypatch.setattr(source, "resolve", lambda version="": SourceVersion.listed(held))
+    evidence.write("resolve", {"source_version": str(source.resolve().name)})
+    pod, _ = asked_for()
+    assert pod["spec"]["volumes"] == [{"name": "scratch", "emptyDir": {"sizeLimit": "100"}}]
+    assert container_of(pod)["volumeMounts"] == [{"name": "scratch", "mountPath": "/tmp"}]
 
 
 def test_a_source_without_credentials_needs_no_secret(source, asked_for):
