@@ -204,10 +204,3 @@ def test_a_deployment_that_exceeds_its_progress_deadline_is_put_back(release):
 
     reason = put_back(release("unready", shape=hasty, ready_within=300).ready())
     assert "exceeded its progress deadline" in reason
-
-
-def test_a_stateful_sets_broken_pod_is_deleted_when_it_is_put_back(stand, release):
-    one = release("unready", kind="StatefulSet", ready_within=8).ready()
-    put_back(one)
-    assert one.outcome()["complete"], "the StatefulSet waits for its broken pod for ever"
-    stand.wait_complete(one.name, "StatefulSet")
