@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
+from importlib import import_module
 
 from airflow.plugins_manager import AirflowPlugin
 
 _FORKING = {"scheduler", "dag-processor"}
+"""These fork for each task and each Dag file: what they have imported, their children need not. It takes seconds."""
+
+_EARLY = ("modelberth.operators", "modelberth.sensors")
+
+
+def _import_early() -> None:
+    """Import what Dag files and tasks do: our operators, which bring Kubernetes' clients, and the hook for evidence."""
+    import_module("airflow.providers.amazon.aws.hooks.s3")
+    for package in _EARLY:
+        path = import_module(package).__path__
+        for module in pkgutil.iter_modules(path, f"{package}."):
+            import_module(module.name)
+
 
 if _FORKING.intersection(sys.argv[1:2]):
-    # These fork for each task and each Dag file: what they have imported, their children need not. It takes 5 s of CPU.
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: F401 - most tasks read evidence with it
-    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator  # noqa: F401
+    _import_early()
 
 
 class ModelberthPlugin(AirflowPlugin):

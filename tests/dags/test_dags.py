@@ -8,7 +8,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -335,17 +335,18 @@ def test_the_plugin_loader_loads_one_file_and_shadows_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("command", "warm"), [("scheduler", True), ("dag-processor", True), ("api-server", False), ("tasks", False)]
 )
-def test_only_what_forks_imports_the_pod_operator_early(command, warm, monkeypatch):
+def test_only_what_forks_imports_operators_and_clients_early(command, warm, monkeypatch):
     asked = []
-    slow = ModuleType(POD)
-    slow.__getattr__ = asked.append
-    monkeypatch.setitem(sys.modules, POD, slow)
+
+    def note(name):
+        asked.append(name)
+        return SimpleNamespace(__path__=[str(PROJECT / "plugins" / name.replace(".", "/"))])
+
+    monkeypatch.setattr("importlib.import_module", note)
     monkeypatch.setattr(sys, "argv", ["airflow", command])
     runpy.run_path(str(PROJECT / "plugins/modelberth_plugin.py"))
-    assert bool(asked) is warm
-
-
-POD = "airflow.providers.cncf.kubernetes.operators.pod"
+    early = {"airflow.providers.amazon.aws.hooks.s3", "modelberth.operators.pod", "modelberth.sensors.approval"}
+    assert early & set(asked) == (early if warm else set())
 
 
 def test_each_claim_of_the_catalog_is_pruned_once_and_only_after_a_person_unpaused_it(dags, catalog):
