@@ -23,6 +23,7 @@ from modelberth.core.receipt import Name
 from modelberth.core.release import RELEASE_ID
 from modelberth.core.revision import MODEL_NAME
 from modelberth.receipts.signing import EvidenceForgedError
+from modelberth.receipts.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -175,8 +176,14 @@ class Auditor:
         """Return what is at *paths*; what is gone by now is left out, and missed by what rests on it."""
         listed = list(paths)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = zip(listed, pool.map(self._reader.read, listed), strict=True)
+            found = zip(listed, pool.map(self._fetch, listed), strict=True)
             return [(path, data) for path, data in found if data is not None]
+
+    def _fetch(self, path: str) -> bytes | None:
+        try:
+            return self._reader.read(path)
+        except StoreError:  # too large to be a receipt, or not ours to read: no evidence, and no reason to stop
+            return b""
 
 
 def _refuse_copy(body: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ import pytest
 from chains import FIRST, SECOND, STEPS, THIRD, Shelf, a_release, about, an_answer
 
 from modelberth.core.plan import Gate
+from modelberth.receipts import StoreError
+from modelberth.receipts.audit import Folder
 from modelberth.receipts.signing import SigningKey
 
 
@@ -215,6 +217,19 @@ def test_a_stranger_is_named_and_disturbs_no_other(shelf):
         "11-forgiven.json",
         "4-verify-embedder.json",
     ]
+
+
+def test_what_is_too_large_to_be_a_receipt_stops_no_audit(shelf, monkeypatch):
+    whole = Folder.read
+
+    def read(self, key):
+        if key.endswith("06-approve.json"):
+            raise StoreError(f"{key} is larger than 4194304 bytes")
+        return whole(self, key)
+
+    monkeypatch.setattr(Folder, "read", read)
+    problems = shelf.audit(SECOND, now=later())
+    assert [problem.where for problem in problems] == [f"minilm/{SECOND}/06-approve.json"]
 
 
 def test_a_whole_release_that_is_gone_but_for_the_ledger_is_missed(shelf):
