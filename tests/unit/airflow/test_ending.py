@@ -10,7 +10,14 @@ from modelberth.operators import settle
 from modelberth.operators.rollout import RolloutModelOperator
 
 REVISION = f"minilm@sha256:{'ab' * 32}"
-PUT_BACK = {"result": "put back", "reason": "its pods did not confirm", "complete": True, "revision": REVISION}
+BY_HAND = {"found": [], "by_hand": {"put_back": ["kubectl patch it"], "look": ["kubectl logs of it"]}}
+PUT_BACK = {
+    "result": "put back",
+    "reason": "its pods did not confirm",
+    "complete": True,
+    "revision": REVISION,
+    **BY_HAND,
+}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +37,7 @@ def test_a_rollout_that_did_not_go_live_says_what_serves(evidence, context, outc
     with pytest.raises(AirflowFailException) as caught:
         task.execute_complete(context, {"status": "put back", "reason": ""}, names)
     assert said in str(caught.value)
+    assert str(caught.value).endswith("to put back by hand: kubectl patch it\nto look: kubectl logs of it")
     assert ("was put back" in str(caught.value)) == (outcome["changed"] and outcome["result"] == "put back")
 
 
