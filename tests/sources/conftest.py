@@ -23,13 +23,17 @@ from program import Program
 from store_servers import KEYS, gcs_server, s3_server
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _airflow(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-        for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "HF_"))]:
-            patch.delenv(name)
-        yield
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(autouse=True)
+def _airflow(airflow_home, monkeypatch):
+    """Airflow of its own, and nothing of whoever runs the tests; for these tests only, since others follow."""
+    monkeypatch.setenv("AIRFLOW_HOME", str(airflow_home))
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "HF_"))]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)

@@ -134,7 +134,7 @@ def test_a_wrong_password_is_in_no_message(web, connect, fetched):
 
 
 def test_a_registry_like_server_hands_out_tokens_that_expire(web, connect, fetched):
-    """Each token is good for four requests, as one whose minutes are over: the next is asked for with the password."""
+    """Each token is good for five requests, one more than there are files: the next is asked for with the password."""
     left = {}
 
     def refuse(path, headers):
@@ -142,7 +142,7 @@ def test_a_registry_like_server_hands_out_tokens_that_expire(web, connect, fetch
         if path == "token":
             if said != BASIC:
                 return (401, {}, b"")
-            left[f"Bearer t{len(left)}"] = 4
+            left[f"Bearer t{len(left)}"] = 5
             return (200, {}, json.dumps({"token": list(left)[-1].removeprefix("Bearer ")}).encode())
         left[said] = left.get(said, 0) - 1
         if left[said] >= 0:
