@@ -84,6 +84,20 @@ def test_a_release_of_the_same_bytes_moves_none(stand, embedder):
     assert len(embedder.snapshots()) == 1
 
 
+def test_a_freeze_stops_a_rollout_until_it_is_lifted_and_the_approval_still_counts(stand, embedder):
+    run = embedder.parked()
+    stand.admin.send("POST", "variables", {"key": "modelberth_freeze", "value": "inventory: ask Carol"})
+    try:
+        stand.alice.answer(run, GATE, "Approve")
+        embedder.ended(run, "failed")
+    finally:
+        stand.admin.send("DELETE", "variables/modelberth_freeze", {})
+    assert "rollouts are frozen: inventory: ask Carol" in stand.admin.log(run, embedder.task(run, "rollout"))
+    assert "08-started-embedder.json" not in embedder.receipts(run)
+    stand.admin.clear(run, embedder.task(run, "check"))
+    embedder.ended(run, "success")
+
+
 def test_refresh_proposes_what_is_new_once_and_the_answer_changes(stand, embedder):
     old, before = embedder.ask("/embed", {"text": "a ship"}), stand.admin.runs(embedder.dag_id)
     minilm.put_model(embedder.source, "int8")
