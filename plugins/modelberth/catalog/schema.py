@@ -40,9 +40,10 @@ class Store(Part):
 
 
 class Refresh(Part):
-    """How the model follows its source."""
+    """How the model follows its source: whether at all, and how often at most (seconds; none: at every look)."""
 
     paused: bool = False
+    every: Annotated[int, Field(ge=60)] | None = None
 
 
 class Retention(Part):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 FIRST_WAIT = timedelta(minutes=30)
 LONGEST_WAIT = timedelta(days=1)
-LOST_AFTER = timedelta(days=8)
-"""A gate asks for 7 days at most (a sensor's time-out), and a day is for the way there: then its run is gone."""
+ON_THE_WAY = timedelta(days=1)
+"""For a release to come to its gate. After that and its gate's longest wait, its run is gone."""
 
 
 class Entry(Protocol):
@@ -50,12 +50,32 @@ class Decision:
     attempt: int = 0
 
 
-def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetime) -> Decision:
+def due(every: timedelta | None, before: datetime | None, now: datetime) -> bool:
+    """Return whether a model that is looked at *every* so often is looked at *now*; the looks of a model are aligned.
+
+    every | last look       | due
+    ------+-----------------+----
+    None  | any             | yes
+    set   | never           | yes
+    set   | this interval   | no
+    set   | an earlier one  | yes
+    """
+    if every is None or before is None:
+        return True
+    return now.timestamp() // every.total_seconds() > before.timestamp() // every.total_seconds()
+
+
+def decide(
+    entries: Sequence[Entry], version: str, *, paused: bool, answer_within: timedelta, now: datetime
+) -> Decision:
     """Decide about *version*, which the source holds now, by the newest release of the model.
 
     Only the newest release counts, of those that knew their version: a source that went from A to B and back to A
     has moved, and asks again. Rollbacks, and what somebody else changed (``observed``), are no proposals: the source
     did not move by them.
+
+    :param answer_within: How long the gates of the model's releases wait at most; a release that was only proposed,
+        and of which nothing was heard for that and a day, is lost.
 
         paused | newest release   | its events                        | propose
         -------+------------------+-----------------------------------+------------------------------------
@@ -68,7 +88,7 @@ def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetim
         no     | this version     | superseded                        | no: what superseded it comes first
         no     | this version     | failed, the wait is not over      | no: not yet
         no     | this version     | failed, the wait is over          | yes: again
-        no     | this version     | only proposed, for 8 days or more | as if it had failed then
+        no     | this version     | only proposed, and lost           | as if it had failed then
         no     | this version     | proposed, approved                | no: under way
 
     The wait after a failure before the gate is 30 minutes and doubles with each failure in a row, to a day. Releases
@@ -77,7 +97,7 @@ def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetim
     """
     if paused:
         return Decision(False, "paused in the model's file")
-    releases = _by_release(_of_proposals(entries))
+    releases, lost_after = _by_release(_of_proposals(entries)), answer_within + ON_THE_WAY
     known = [release for release in releases if any(entry.source_version for entry in release)]
     unknown = _unknown_since(releases)
     if not known:
@@ -85,33 +105,29 @@ def decide(entries: Sequence[Entry], version: str, *, paused: bool, now: datetim
     elif version not in _versions(known[-1]):
         decision = Decision(True, "the source has moved on")
     else:
-        decision = _same_again(known, version, now)
-    if decision.propose and unknown and not (wait := _after_failures(unknown, "failed", now)).propose:
+        decision = _same_again(known, version, lost_after, now)
+    if decision.propose and unknown and not (wait := _after_failures(unknown, "failed", lost_after, now)).propose:
         decision = wait
     return replace(decision, attempt=len(releases) + 1 if decision.propose else 0)
 
 
-def _same_again(releases: list[list[Entry]], version: str, now: datetime) -> Decision:
+def _same_again(releases: list[list[Entry]], version: str, lost_after: timedelta, now: datetime) -> Decision:
     """Decide about *version*, which the newest of *releases* was about."""
     newest = releases[-1]
     events = {entry.event for entry in newest}
     for final, reason in _FINAL:
         if final <= events:
             return Decision(False, reason)
-    if _failed_at(newest, now) is None:
+    if _failed_at(newest, lost_after, now) is None:
         return Decision(False, f"release {newest[0].release_id} is under way")
-    how = (
-        "failed before the gate"
-        if "failed" in events
-        else f"was lost: nothing was heard of it for {LOST_AFTER.days} days"
-    )
-    return _after_failures(_failures_in_a_row(releases, version, now), how, now)
+    how = "failed before the gate" if "failed" in events else f"was lost: nothing was heard of it for {lost_after}"
+    return _after_failures(_failures_in_a_row(releases, version, lost_after, now), how, lost_after, now)
 
 
-def _after_failures(failures: list[list[Entry]], how: str, now: datetime) -> Decision:
+def _after_failures(failures: list[list[Entry]], how: str, lost_after: timedelta, now: datetime) -> Decision:
     """Wait after the last of *failures*, which ended as *how* says, the longer the more there are."""
     last = failures[-1]
-    ended = _failed_at(last, now) or last[-1].at
+    ended = _failed_at(last, lost_after, now) or last[-1].at
     due = ended + min(FIRST_WAIT * (1 << min(len(failures) - 1, 10)), LONGEST_WAIT)
     if now < due:
         return Decision(False, f"release {last[0].release_id} {how}: again after {due.isoformat(timespec='seconds')}")
@@ -146,17 +162,21 @@ def _versions(release: list[Entry]) -> set[str | None]:
     return {entry.source_version for entry in release}
 
 
-def _failed_at(release: list[Entry], now: datetime) -> datetime | None:
+def _failed_at(release: list[Entry], lost_after: timedelta, now: datetime) -> datetime | None:
     """Return when *release* failed or was given up for lost, None if it is neither."""
     events, last = {entry.event for entry in release}, release[-1].at
     if "failed" in events:
         return last
-    return last + LOST_AFTER if events == {"proposed"} and now >= last + LOST_AFTER else None
+    return last + lost_after if events == {"proposed"} and now >= last + lost_after else None
 
 
-def _failures_in_a_row(releases: list[list[Entry]], version: str, now: datetime) -> list[list[Entry]]:
+def _failures_in_a_row(
+    releases: list[list[Entry]], version: str, lost_after: timedelta, now: datetime
+) -> list[list[Entry]]:
     """Return the newest releases as long as they failed at *version*, the oldest first."""
-    failed = takewhile(lambda one: version in _versions(one) and _failed_at(one, now) is not None, reversed(releases))
+    failed = takewhile(
+        lambda one: version in _versions(one) and _failed_at(one, lost_after, now) is not None, reversed(releases)
+    )
     return list(failed)[::-1]
 
 

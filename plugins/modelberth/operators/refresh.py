@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from modelberth.catalog import load
 from modelberth.core.failure import Failure
-from modelberth.core.refresh import Decision, decide
+from modelberth.core.refresh import Decision, decide, due
 from modelberth.operators import SOURCE_VERSION
 from modelberth.receipts import EvidenceForgedError, StoreError, StoreUnreachableError, ledger
 from modelberth.sources import source_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from modelberth.catalog import Model
+    from modelberth.catalog import Catalog, Model
     from modelberth.core.digest import Digest
 
 AT_ONCE = 16
@@ -56,14 +56,16 @@ class CompareSourcesOperator(BaseOperator):
     Compare all sources with the ledgers, at once, and return the runs that are to be triggered.
 
     A source or ledger that cannot be read disturbs no other: the task succeeds, so that what is new is proposed, and
-    leaves the problem for :class:`ReportProblemsOperator`, which fails for all to see.
+    leaves the problem for :class:`ReportProblemsOperator`, which fails for all to see. A paused release Dag gets no
+    runs, which would all start when somebody resumes it: that it is paused is said instead.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Look at each model and say of each what was decided and why."""
-        catalog = load()
+        catalog, before = load(), context.get("prev_start_date_success")
+        models = [one for one in catalog.models.values() if _due(one, before)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            looks = list(pool.map(_look, catalog.models.values()))
+            looks = [_unless_paused(seen) for seen in pool.map(lambda model: _look(catalog, model), models)]
         for seen in looks:
             self._say(seen)
         problems = [seen for seen in looks if isinstance(seen, str)]
@@ -97,12 +99,39 @@ class ReportProblemsOperator(BaseOperator):
             raise AirflowException("Not compared with their sources:\n- " + "\n- ".join(self.problems))
 
 
-def _look(model: Model) -> Look | str:
+def _due(model: Model, before: datetime | None) -> bool:
+    every = model.refresh.every
+    return due(timedelta(seconds=every) if every else None, before, datetime.now(UTC))
+
+
+def _unless_paused(seen: Look | str) -> Look | str:
+    """Return *seen*, without a proposal if the release Dag is paused."""
+    if isinstance(seen, str) or not seen.decision.propose or not dag_is_paused(f"release_{seen.model}"):
+        return seen
+    said = f"{seen.decision.reason}, but Dag release_{seen.model} is paused: resume it"
+    return replace(seen, decision=Decision(False, said))
+
+
+def dag_is_paused(dag_id: str) -> bool:
+    """Return whether Airflow would let a run of *dag_id* wait; a Dag that it does not know yet is none of ours."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import GetDag
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    try:
+        return bool(SUPERVISOR_COMMS.send(GetDag(dag_id=dag_id)).is_paused)
+    except AirflowRuntimeError:
+        return False
+
+
+def _look(catalog: Catalog, model: Model) -> Look | str:
     """Return what was seen of *model*, or why nothing could be."""
     try:
         version = source_of(model).resolve().name
         entries = ledger(model).entries()
     except (Failure, StoreError, StoreUnreachableError, EvidenceForgedError, AirflowException, ValueError) as error:
         return f"Model {model.name!r}: {error}"
-    decision = decide(entries, str(version), paused=model.refresh.paused, now=datetime.now(UTC))
+    waits = timedelta(seconds=max((one.answer_within for one in catalog.services_of(model.name)), default=0))
+    now = datetime.now(UTC)
+    decision = decide(entries, str(version), paused=model.refresh.paused, answer_within=waits, now=now)
     return Look(model.name, version, decision)

@@ -1,9 +1,11 @@
 """refresh_models: new sources are proposed once, a broken one disturbs no other and is seen."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 from airflow.sdk.exceptions import AirflowException
+from structlog.testing import capture_logs
 
 from modelberth.catalog import load
 from modelberth.operators.refresh import CompareSourcesOperator, ReportProblemsOperator
@@ -12,7 +14,15 @@ from modelberth.sources.directory import Directory
 
 
 @pytest.fixture
-def compare(objects, catalog, context):
+def paused(monkeypatch):
+    """The Dags that are paused; nobody but a running Airflow knows."""
+    found = set()
+    monkeypatch.setattr("modelberth.operators.refresh.dag_is_paused", found.__contains__)
+    return found
+
+
+@pytest.fixture
+def compare(objects, catalog, context, paused):
     """Runs the comparison; returns the runs that it wants."""
     return lambda: CompareSourcesOperator(task_id="compare").execute(context)
 
@@ -42,6 +52,24 @@ def test_what_is_new_is_wanted_under_a_name_that_its_version_gives(compare, sour
             "conf": {"source_version": str(version)},
         }
     ]
+
+
+def test_a_paused_release_dag_gets_no_runs_and_that_is_said(compare, paused):
+    paused.add("release_minilm")
+    with capture_logs() as said:
+        assert compare() == []
+    assert any("Dag release_minilm is paused: resume it" in str(line) for line in said)
+    paused.clear()
+    assert len(compare()) == 1
+
+
+def test_a_model_is_not_looked_at_before_its_interval_is_over(compare, catalog, context, source):
+    document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+    catalog.write("models/minilm.yaml", document | {"refresh": {"every": 365 * 86400}})
+    context["prev_start_date_success"] = datetime.now(UTC)
+    assert compare() == []
+    context["prev_start_date_success"] = None
+    assert len(compare()) == 1
 
 
 def test_twice_at_once_wants_the_same_run(compare):

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
-from modelberth.core.refresh import FIRST_WAIT, LONGEST_WAIT, LOST_AFTER, decide
+from modelberth.core import refresh
+from modelberth.core.refresh import FIRST_WAIT, LONGEST_WAIT, due
 
+decide = partial(refresh.decide, answer_within=timedelta(days=7))
+LOST_AFTER = timedelta(days=8)
 START = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = START + timedelta(days=7)
 
@@ -144,3 +148,26 @@ def test_the_order_of_the_lines_does_not_matter():
     for version in "AB":
         forward = decide(facts, version, paused=False, now=LATER)
         assert decide(facts[::-1], version, paused=False, now=LATER) == forward
+
+
+def test_a_gate_that_may_wait_longer_is_lost_later():
+    facts = ledger(("A", "proposed"))
+    now = facts[-1].at + LOST_AFTER + LONGEST_WAIT
+    assert decide(facts, "A", paused=False, now=now).propose
+    assert not refresh.decide(facts, "A", paused=False, answer_within=timedelta(days=30), now=now).propose
+
+
+DAY = timedelta(days=1)
+DUE = {
+    "always": (None, START, START, True),
+    "never looked at": (DAY, None, START, True),
+    "in this interval": (DAY, START, START + timedelta(hours=23), False),
+    "in the one before": (DAY, START - timedelta(minutes=1), START, True),
+    "long ago": (DAY, START - 9 * DAY, START, True),
+    "twice at once": (timedelta(hours=1), START, START, False),
+}
+
+
+@pytest.mark.parametrize(("every", "before", "now", "expected"), DUE.values(), ids=DUE)
+def test_a_model_is_looked_at_as_often_as_its_file_says(every, before, now, expected):
+    assert due(every, before, now) is expected
