@@ -41,18 +41,13 @@ def differences(left: Left | None, seen: Seen) -> list[str]:
     under way | left by a release | seen                          | said
     ----------+-------------------+-------------------------------+--------------------------------------------
     yes       | any               | any                           | nothing: it is being changed
-    no        | nothing           | no variable set               | nothing
-    no        | nothing           | a variable set                | set, though no release brought anything
+    no        | nothing           | any                           | nothing: there is no receipt to compare it with
     no        | a value           | another value, or none        | which
     no        | a value           | the value, another annotation | which
     no        | a value           | all the same                  | nothing
     """
-    if seen.under_way:
+    if seen.under_way or left is None:
         return []
-    if left is None:
-        return [
-            f"{name} is {value!r}, though no release went live here" for name, value in seen.values.items() if value
-        ]
     found = [
         f"{name} is {value!r}, but release {left.release_id} left {left.values.get(name)!r}"
         for name, value in seen.values.items()

@@ -17,7 +17,7 @@ SAME = Seen({"server/MODEL_PATH": "/m/a"}, "m@sha256:a", "sha256:d", under_way=F
     [
         (LEFT, SAME, []),
         (None, replace(SAME, values={"server/MODEL_PATH": None}, revision=None, receipt=None), []),
-        (None, SAME, ["no release went live"]),
+        (None, SAME, []),
         (LEFT, replace(SAME, values={"server/MODEL_PATH": "/m/b"}), ["'/m/b', but release r1 left '/m/a'"]),
         (LEFT, replace(SAME, values={"server/MODEL_PATH": None}), ["None, but release r1"]),
         (LEFT, replace(SAME, revision=None), ["names revision None"]),
