@@ -152,12 +152,12 @@ class Airflow:
         """Return what the gate *task_id* shows."""
         return dict(self.get(f"{run.path}/taskInstances/{task_id}/-1/hitlDetails"))
 
-    def answer(self, run: Run, task_id: str, option: str) -> None:
+    def answer(self, run: Run, task_id: str, option: str, note: str = "") -> None:
         """Answer the gate *task_id*.
 
         :raises AirflowError: This user may not, or it was answered already.
         """
-        body = {"chosen_options": [option], "params_input": {}}
+        body = {"chosen_options": [option], "params_input": {"note": note}}
         self.send("PATCH", f"{run.path}/taskInstances/{task_id}/-1/hitlDetails", body)
 
     def gate_address(self, run: Run, task_id: str) -> str:

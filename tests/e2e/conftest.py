@@ -37,6 +37,37 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[2]
 GATE = "gate.approve"
 
+LOOKS_OFTEN = {"AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2"}
+POLICY = """
+def task_policy(task):
+    if task.dag_id == "release_waits" and task.task_type == "ModelApprovalSensor":
+        task.poke_interval = 8.0
+"""
+"""How an administrator changes how often a waiting gate looks: by Airflow's cluster policy."""
+
+
+LISTENER = """
+from airflow.sdk import DAG, Asset, task
+
+with DAG("listens", schedule=[Asset("modelberth://rolled")], catchup=False, is_paused_upon_creation=False):
+    @task
+    def heard(triggering_asset_events=None):
+        return [event.extra for event in triggering_asset_events[Asset("modelberth://rolled")]]
+
+    heard()
+"""
+"""A Dag of somebody else, which runs whenever another snapshot of the model ``rolled`` went live."""
+
+
+def more_dags(folder: Path) -> dict[str, str]:
+    """Return what makes Airflow read the Dags of *folder* as well."""
+    folder.mkdir()
+    (folder / "listener.py").write_text(LISTENER)
+    kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    ours = {"name": "dags-folder", "classpath": kind, "kwargs": {}}
+    theirs = {"name": "others", "classpath": kind, "kwargs": {"path": str(folder)}}
+    return {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([ours, theirs])}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -58,8 +89,8 @@ class Model:
     def snapshots(self) -> list[Path]:
         return sorted(path for path in self.claim.glob("*") if path.is_dir())
 
-    def start(self) -> Run:
-        return self.stand.admin.trigger(self.dag_id)
+    def start(self, conf: dict[str, Any] | None = None) -> Run:
+        return self.stand.admin.trigger(self.dag_id, conf)
 
     def parked(self, run: Run | None = None) -> Run:
         """Start a release and wait until its gate asks."""
@@ -100,6 +131,20 @@ class Model:
     def objects(self) -> dict[str, str]:
         """Return key and ETag of everything of this model in the bucket."""
         return self.stand.listing(self.stand.bucket, f"models/{self.name}/")
+
+    def receipt(self, run: Run, name: str) -> Any:
+        """Return what the receipt *name* of *run* says."""
+        key = f"receipts/{self.name}/{self.release_id(run)}/{name}.json"
+        return json.loads(self.stand.s3.get_object(Bucket=self.stand.receipts, Key=key)["Body"].read())["receipt"]
+
+    def events(self, run: Run) -> dict[str, str | None]:
+        """Return what the ledger says of *run*: each event and its reason."""
+        prefix = f"receipts/ledger/{self.name}/{self.release_id(run)}-"
+        found = {}
+        for key in self.stand.listing(self.stand.receipts, prefix):
+            note = json.loads(self.stand.s3.get_object(Bucket=self.stand.receipts, Key=key)["Body"].read())["receipt"]
+            found[note["event"]] = note.get("reason")
+        return found
 
     def receipts(self, run: Run) -> list[str]:
         """Return the names of the receipts of *run*."""
@@ -217,8 +262,12 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         s3.create_bucket(Bucket=one)
     serving.serving_namespace(settings, name)
     api = config.new_client_from_config(env["KUBECONFIG"])
-    local = local_airflow.LocalAirflow(home / "airflow", free_port(0), home / "catalog")
+    local = local_airflow.LocalAirflow(
+        home / "airflow", free_port(0), home / "catalog", LOOKS_OFTEN | more_dags(home / "dags")
+    )
     local.prepare(local_airflow.connections(env, os.urandom(32)) | bad_connections(env))
+    (local.home / "config").mkdir()
+    (local.home / "config/airflow_local_settings.py").write_text(POLICY)
     try:
         with running(settings, name, local) as supervisor:
             users = {user: Airflow(local.url, user, local.passwords[user]) for user in ("admin", "alice", "bob")}
