@@ -76,8 +76,6 @@ class LocalAirflow:
             "CORE__EXECUTOR": "LocalExecutor",
             "CORE__PARALLELISM": 8,
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
-            # SQLite's own 5 s are soon over when tests share two cores, and Airflow's processes do not survive them.
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}?timeout=60",
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
