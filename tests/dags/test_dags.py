@@ -264,9 +264,9 @@ def test_two_hundred_models_parse_within_their_bound(dags, catalog):
     model = (catalog / "models/minilm.yaml").read_text()
     for number in range(200):
         (catalog / f"models/model-{number}.yaml").write_text(model)
-    began = time.monotonic()
+    began = time.process_time()  # a machine that is busy with others says nothing
     assert len(dags()) == others + 200
-    assert time.monotonic() - began < 4
+    assert time.process_time() - began < 4
 
 
 def test_the_dag_files_import_no_client_by_themselves():
