@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, TriggerRule
 
 from modelberth.operators.audit import PROBLEMS, AuditReceiptsOperator, CompareServedOperator, ReportDriftOperator
 from modelberth.operators.reverify import ReverifyModelOperator
 
-EVERY = timedelta(days=1)
+EVERY = "30 3 * * *"
 RATE = "100MiB"
 """Bytes a second that reading again takes from the claims at most, one snapshot after the other. Change both here."""
 
@@ -27,8 +27,7 @@ Looks whether what is served is still what was released. It changes nothing and 
 
 with DAG(
     "audit_snapshots",
-    schedule=EVERY,
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule=EVERY,  # without a start_date: a new Airflow waits for the first night
     catchup=False,
     is_paused_upon_creation=False,
     max_active_runs=1,
