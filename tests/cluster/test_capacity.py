@@ -443,5 +443,6 @@ def test_no_room_any_more_after_the_gate_is_refused_and_nothing_is_changed(stand
     assert stop.status == "refused"
     assert "has no room for a rollout" in stop.reason
     assert "apply: kubectl" in stop.reason
-    assert stand.read(one.name)["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    now = stand.read(one.name)
+    assert (now["metadata"]["generation"], now["spec"]) == (before["metadata"]["generation"], before["spec"])
     assert one.evidence.find("started", one.name) is None
