@@ -7,6 +7,7 @@ import json
 
 from airflow.serialization.encoders import encode_trigger
 
+from modelberth.kubernetes.workload import LOCK, notes
 from modelberth.triggers.rollout import RolloutTrigger
 
 
@@ -80,6 +81,26 @@ def test_a_person_who_ends_the_task_puts_it_back(stand, release):
     assert outcome["result"] == "put back"
     assert "a person ended its task" in outcome["reason"]
     assert asyncio.run(event_of(trigger_of(one)))["status"] == "put back", "a cleared task does not begin again"
+
+
+def test_a_put_back_that_airflow_cancels_goes_on_to_its_end(stand, release):
+    one = release("unready", ready_within=300).ready()
+
+    async def kill_and_cancel() -> None:
+        trigger, _ = await interrupted(one)
+        killing = asyncio.create_task(trigger.on_kill())
+        while await asyncio.to_thread(one.evidence.find, "decided", one.name) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        killing.cancel()
+        await asyncio.wait([killing])
+        assert killing.cancelled()
+        async with asyncio.timeout(30):
+            while await asyncio.to_thread(one.outcome) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    asyncio.run(kill_and_cancel())
+    assert stand.bound(one.name) == one.before
+    assert LOCK not in notes(stand.read(one.name))
 
 
 def test_evidence_that_cannot_be_believed_ends_it_with_an_event(release):

@@ -4,7 +4,10 @@ What Airflow 3.3 does with a trigger, and what follows here:
 
     a triggerer stops or dies      another one starts the trigger anew, from the same arguments; nothing is put back
     task marked failed or success,
-    or cleared, while it waits     ``on_kill``: end it, which puts back or cleans up
+    or cleared, while it waits,
+    or gone from its Dag           ``on_kill``: end it, which puts back or cleans up
+    a second later                 ``on_kill`` itself is cancelled, the trigger being still there: it only begins what
+                                   goes on by itself in this triggerer
     the deferral times out         cancelled without ``on_kill``: so it has no time-out, ready_within is the limit
 """
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from modelberth.kubernetes.rollout import Step, Stop
 
 KILLED = "a person ended its task"
+
+_ENDING: set[asyncio.Task[Stop]] = set()
+"""What ``on_kill`` began: asyncio forgets a task that nobody holds."""
 
 
 class Steps(Protocol):
@@ -76,12 +82,15 @@ class SteppingTrigger(BaseTrigger):
         yield TriggerEvent({"status": stop.status, "reason": stop.reason})
 
     async def on_kill(self) -> None:
-        """End what is undecided: a person does not want this task to go on.
+        """End what is undecided, since nobody wants this task to go on, or its Dag does not have it any more.
 
-        Airflow gives it 30 s, enough for a patch; ``settle`` waits for what is longer.
+        In the former case ``settle`` does the same; in the latter nobody else would.
         """
         self._steps.end(KILLED)
-        await self._drive()
+        ending = asyncio.create_task(self._drive())
+        _ENDING.add(ending)
+        ending.add_done_callback(_ENDING.discard)
+        await asyncio.shield(ending)
 
     async def _drive(self) -> Stop:
         while True:
