@@ -34,7 +34,7 @@ class ClusterRefusedError(Exception):
 
 
 class ForbiddenError(ClusterRefusedError):
-    """The connection has not the right."""
+    """The connection has not the right, or is not known. An API server that has just started says so of everybody."""
 
 
 class ObjectMissingError(ClusterRefusedError):
@@ -147,7 +147,7 @@ def _refusal(error: Any, method: str, path: str, connection: str) -> Exception:
 
     status             | is
     -------------------+------------------------
-    403                | ForbiddenError
+    401, 403           | ForbiddenError
     404                | ObjectMissingError
     409, 422           | ObjectChangedError
     429, 500 and above | ClusterUnreachableError
@@ -156,7 +156,7 @@ def _refusal(error: Any, method: str, path: str, connection: str) -> Exception:
     said = f"{method} {path} with connection {connection!r}: {error.status} {error.reason}. {_message(error.body)}"
     if error.status == 404:
         return ObjectMissingError(f"Not found: {said}")
-    if error.status == 403:
+    if error.status in (401, 403):
         return ForbiddenError(f"Refused: {said}")
     if error.status in (409, 422):
         return ObjectChangedError(f"Not applied: {said}")

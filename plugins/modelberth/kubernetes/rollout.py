@@ -23,7 +23,12 @@ from modelberth.core.progress import State
 from modelberth.core.rollout import Action, Do
 from modelberth.kubernetes import by_hand, capacity, patch, workload
 from modelberth.kubernetes.asked import SOAK_PAUSE
-from modelberth.kubernetes.client import ClusterRefusedError, ClusterUnreachableError, ObjectChangedError
+from modelberth.kubernetes.client import (
+    ClusterRefusedError,
+    ClusterUnreachableError,
+    ForbiddenError,
+    ObjectChangedError,
+)
 from modelberth.kubernetes.confirm import Confirming, missing
 from modelberth.kubernetes.diagnosis import diagnose
 from modelberth.kubernetes.observing import Observing
@@ -50,6 +55,9 @@ PAUSE = 1.0
 
 PATIENCE = 180.0
 """Seconds for which nothing may answer before this process gives up; the next one goes on from there."""
+
+STARTS_WITHIN = 30.0
+"""Seconds for which a refused right may be that of an API server which has just started and not read the roles yet."""
 
 _COLLISIONS = 5
 """Patches in a row that did not apply: after so many it is not another writer but the API server's refusal."""
@@ -109,7 +117,7 @@ class Rollout:
         with self._one_at_a_time:
             try:
                 step = self._step()
-            except (ClusterUnreachableError, StoreUnreachableError, ConnectionError) as error:
+            except (ClusterUnreachableError, StoreUnreachableError, ConnectionError, ForbiddenError) as error:
                 return self._wait_for_answer(error)
             except _DEFINITE as error:
                 return self._stopped_by(error)
@@ -270,6 +278,8 @@ class Rollout:
         """Wait, within bounds: what does not answer is never taken for a success or a failure of the model."""
         now = time.monotonic()
         self._silent_since = self._silent_since or now
+        if isinstance(error, ForbiddenError) and now - self._silent_since > STARTS_WITHIN:
+            return self._stopped_by(error)
         if now - self._silent_since > PATIENCE:
             return Step(Stop(UNREACHABLE, f"Nobody answered for {PATIENCE:.0f} s: {error}"))
         log.warning("%s", error)
