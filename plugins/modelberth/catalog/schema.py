@@ -84,6 +84,13 @@ class Model(Part):
     retention: Retention = Retention()
 
     @model_validator(mode="after")
+    def _name_is_free(self) -> Self:
+        """A model's receipts lie below its name, beside the ledger and the inventory."""
+        if self.name in ("ledger", "inventory"):
+            raise ValueError(f"no model can be called {self.name!r}: the receipts have a folder of that name")
+        return self
+
+    @model_validator(mode="after")
     def _receipts_apart(self) -> Self:
         """Pods may write below the bucket's URL, so the evidence about them must lie elsewhere."""
         if f"{self.receipts.url}/".startswith(f"{self.bucket.url}/"):

@@ -235,6 +235,13 @@ def test_a_wrong_model_file_is_refused(root, key, value, said):
     assert said in problem
 
 
+@pytest.mark.parametrize("name", ["ledger", "inventory"])
+def test_a_model_that_is_called_as_a_folder_of_the_receipts_is_refused(root, name):
+    write(root, f"models/{name}.yaml", MODEL)
+    (problem,) = load(root).problems[name]
+    assert "the receipts have a folder of that name" in problem
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
