@@ -85,7 +85,7 @@ class Model(Part):
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:
-        """A model's receipts lie below its name, beside the ledger and the inventory."""
+        """Refuse what the receipts have beside the models' own."""
         if self.name in ("ledger", "inventory"):
             raise ValueError(f"no model can be called {self.name!r}: the receipts have a folder of that name")
         return self
