@@ -83,7 +83,7 @@ def test_pods_are_asked_for_by_the_whole_selector():
         (500, ClusterUnreachableError),
         (503, ClusterUnreachableError),
         (400, ClusterRefusedError),
-        (401, ClusterRefusedError),
+        (401, ForbiddenError),
         (403, ForbiddenError),
         (0, ClusterRefusedError),
     ],
