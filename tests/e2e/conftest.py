@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[2]
 GATE = "gate.approve"
 
-LOOKS_OFTEN = {"AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2"}
+LOOKS_OFTEN = {
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    # A Dag that is gone is known as such in seconds, not in two minutes.
+    "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
+    "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "15",
+}
 POLICY = """
 def task_policy(task):
     if task.dag_id == "release_waits" and task.task_type == "ModelApprovalSensor":
