@@ -6,6 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from rollouts import Release, Releases, Stand, drive
 
+from modelberth.core import refresh
 from modelberth.core.approval import place
-from modelberth.core.refresh import decide
 from modelberth.core.release import release_id
 from modelberth.kubernetes import workload
 from modelberth.kubernetes.rollout import Rollout
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 DEAD = {"url": "s3://bucket/models", "connection": "test_silent"}
 """A bucket that does not answer: what a rollback reads of it takes minutes, and fails."""
+
+decide = partial(refresh.decide, answer_within=timedelta(days=7))
 
 
 @dataclass
