@@ -8,10 +8,11 @@ from importlib import import_module
 
 from airflow.plugins_manager import AirflowPlugin
 
-_FORKING = {"scheduler", "dag-processor"}
-"""These fork for each task and each Dag file: what they have imported, their children need not. It takes seconds."""
+_EARLY_IN = {"scheduler", "dag-processor", "triggerer"}
+"""The first two fork for each task and each Dag file: what they have imported, their children need not. The third
+would import it while the first rollout waits. It takes seconds."""
 
-_EARLY = ("modelberth.operators", "modelberth.sensors")
+_EARLY = ("modelberth.operators", "modelberth.sensors", "modelberth.triggers")
 
 
 def _import_early() -> None:
@@ -23,7 +24,7 @@ def _import_early() -> None:
             import_module(module.name)
 
 
-if _FORKING.intersection(sys.argv[1:2]):
+if _EARLY_IN.intersection(sys.argv[1:2]):
     _import_early()
 
 

@@ -333,9 +333,10 @@ def test_the_plugin_loader_loads_one_file_and_shadows_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "warm"), [("scheduler", True), ("dag-processor", True), ("api-server", False), ("tasks", False)]
+    ("command", "warm"),
+    [("scheduler", True), ("dag-processor", True), ("triggerer", True), ("api-server", False), ("tasks", False)],
 )
-def test_only_what_forks_imports_operators_and_clients_early(command, warm, monkeypatch):
+def test_only_what_runs_tasks_and_triggers_imports_operators_and_clients_early(command, warm, monkeypatch):
     asked = []
 
     def note(name):
