@@ -16,18 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from modelberth.catalog.confirm import Confirm, Smoke
+from modelberth.catalog.model import Model, Store
 from modelberth.catalog.pieces import PROJECT
 from modelberth.catalog.reading import read
-from modelberth.catalog.schema import (
-    Binding,
-    Confirm,
-    Model,
-    Service,
-    Smoke,
-    Store,
-    Target,
-    Workload,
-)
+from modelberth.catalog.service import Binding, Service, Target, Workload
 from modelberth.catalog.sources import (
     DirectorySource,
     DriveSource,

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from modelberth.catalog.model import Model
 from modelberth.catalog.pieces import PROJECT
-from modelberth.catalog.schema import Model, Service
+from modelberth.catalog.service import Service
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from modelberth.catalog.schema import Confirm, Service, Target
+from modelberth.catalog import Confirm, Service, Target
 from modelberth.core.plan import Canary
 from modelberth.kubernetes.canary import canary_of, problems
 from modelberth.kubernetes.declared import other_ways
