@@ -14,20 +14,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core.approval import place
+from modelberth.core.binding import Binding
+from modelberth.core.confirm import Confirm, Smoke
 from modelberth.core.digest import Digest
-from modelberth.core.plan import (
-    Approver,
-    Binding,
-    Capacity,
-    Confirm,
-    Gate,
-    Plan,
-    Released,
-    Served,
-    Smoke,
-    Target,
-    Workload,
-)
+from modelberth.core.plan import Approver, Capacity, Gate, Plan, Released, Served, Target, Workload
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes.rollout import Rollout, Stop
 from modelberth.kubernetes.workload import live_value, strategy

@@ -16,7 +16,7 @@ from kubernetes import client
 from rollouts import drive
 
 from modelberth.core import hopeless
-from modelberth.core.plan import Confirm, Probe, Smoke
+from modelberth.core.confirm import Confirm, Probe, Smoke
 from modelberth.operators.rollout import _not_live
 
 KEY = "hunter2-" + uuid.uuid4().hex

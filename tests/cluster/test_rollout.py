@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rollouts import drive
 
-from modelberth.core.plan import Binding, Confirm
+from modelberth.core.binding import Binding
+from modelberth.core.confirm import Confirm
 from modelberth.core.revision import Snapshot
 from modelberth.kubernetes import rollout as doing
 from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, notes, revision_note, template_notes

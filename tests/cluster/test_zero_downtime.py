@@ -23,7 +23,7 @@ from kubernetes import client, config
 from rollouts import drive
 
 from load import constant_load
-from modelberth.core.plan import Confirm, Smoke
+from modelberth.core.confirm import Confirm, Smoke
 from modelberth.core.revision import Revision, Snapshot
 
 if TYPE_CHECKING:

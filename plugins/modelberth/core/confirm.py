@@ -1,4 +1,4 @@
-"""Whether one pod shows that it serves what was approved: judged from what it declares, reports and answers.
+"""What a pod must show to count as serving what was approved, and whether its report and its answers show it.
 
 declared   its spec sets the variable to the snapshot's path, on a read-only mount of the claim, and nothing in it
            goes by another path
@@ -12,16 +12,60 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core.plan import LEVELS
 from modelberth.core.reports import REPORTS, Named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from modelberth.core.plan import Confirm, Smoke
+LEVELS = ("declared", "reported", "behaved")
 
 LONGEST_ANSWER = 1024**2
 """Bytes of an answer that are read: a report or an embedding is far smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """One request whose answer shows that the model works.
+
+    :param json_path: It must lead to something in the answer; None: the status is enough.
+    :param equals: What is there must be this; None: anything but null.
+    :param tolerance: How far a number may be from *equals*.
+    """
+
+    path: str
+    body: Any
+    status: int
+    json_path: str | None
+    equals: Any = None
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Pods are asked by a pod of ours that has the Secret named *secret*, not through the API server.
+
+    :param image: The pod's, as *service_account*: nothing half-way depends on the catalog.
+    """
+
+    secret: str
+    scheme: str
+    image: str
+    service_account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """The least that every ready pod must show before the release counts as live.
+
+    :param style: How the report names what is served: its path or revision, or as vLLM or Triton do.
+    """
+
+    level: str
+    port: int | None
+    report: str | None
+    style: str = "path"
+    smoke: tuple[Smoke, ...] = ()
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
-from modelberth.core.plan import Live
+from modelberth.core.binding import Live
 from modelberth.core.progress import Progress, State
 
 

@@ -27,20 +27,20 @@ where what is live has no manifest in the bucket. ``strategy`` is the workload's
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core import canonical, strict
+from modelberth.core.binding import Binding  # noqa: TC001  (strict asks for the fields' types)
+from modelberth.core.confirm import LEVELS, Confirm
 from modelberth.core.digest import Digest
-from modelberth.core.revision import Revision, Snapshot  # noqa: TC001  (strict asks for the fields' types)
+from modelberth.core.reports import REPORTS
+from modelberth.core.revision import Revision, Snapshot  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA = 2
 
-LEVELS = ("declared", "reported", "behaved")
-STYLES = ("path", "vllm", "triton")
 FITS, DOES_NOT_FIT, CANNOT_KNOW = VERDICTS = ("fits", "does not fit", "cannot know")
 
 Document = dict[str, Any]
@@ -48,15 +48,6 @@ Document = dict[str, Any]
 
 class PlanRefusedError(ValueError):
     """The bytes are not a plan of a schema that this version knows."""
-
-
-class Live(StrEnum):
-    """What a live value is to a plan."""
-
-    FROM = "from"
-    TO = "to"
-    SAME = "same"
-    FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,81 +92,6 @@ class Workload:
     kind: str
     name: str
     uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """One container's variable: the value that was live when the plan was made, and the value to come."""
-
-    model: str
-    container: str
-    variable: str
-    from_: str | None
-    to: str
-
-    def judge(self, live: str | None) -> Live:
-        """Return what the value *live* is to this binding.
-
-        live    | from == to | is
-        --------+------------+--------
-        to      | no         | TO
-        from    | no         | FROM
-        from    | yes        | SAME: nothing to do and nothing to put back
-        another | any        | FOREIGN
-        """
-        if live not in (self.from_, self.to):
-            return Live.FOREIGN
-        if self.from_ == self.to:
-            return Live.SAME
-        return Live.TO if live == self.to else Live.FROM
-
-    def __str__(self) -> str:
-        return f"{self.container}/{self.variable}"
-
-
-@dataclass(frozen=True, slots=True)
-class Smoke:
-    """One request whose answer shows that the model works.
-
-    :param json_path: It must lead to something in the answer; None: the status is enough.
-    :param equals: What is there must be this; None: anything but null.
-    :param tolerance: How far a number may be from *equals*.
-    """
-
-    path: str
-    body: Any
-    status: int
-    json_path: str | None
-    equals: Any = None
-    tolerance: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Pods are asked by a pod of ours that has the Secret named *secret*, not through the API server.
-
-    :param image: The pod's, as *service_account*: nothing half-way depends on the catalog.
-    """
-
-    secret: str
-    scheme: str
-    image: str
-    service_account: str
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """The least that every ready pod must show before the release counts as live.
-
-    :param style: How the report names what is served: its path or revision, or as vLLM or Triton do.
-    """
-
-    level: str
-    port: int | None
-    report: str | None
-    style: str = "path"
-    smoke: tuple[Smoke, ...] = ()
-    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,5 +272,9 @@ def _contradictions_of(target: Target, plan: Plan) -> Iterator[str]:
     for one in target.served:
         if one.model not in revisions or revisions[one.model].digest != one.snapshot.digest:
             yield f"snapshot {one.snapshot} of {one.model} is not of {revisions.get(one.model)}"
-    known = ((target.confirm.level, LEVELS), (target.confirm.style, STYLES), (target.capacity.verdict, VERDICTS))
+    known = (
+        (target.confirm.level, LEVELS),
+        (target.confirm.style, tuple(REPORTS)),
+        (target.capacity.verdict, VERDICTS),
+    )
     yield from (f"{value!r} is none of {', '.join(values)}" for value, values in known if value not in values)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core import canonical, strict
-from modelberth.core.plan import Confirm  # noqa: TC001  (strict asks for the fields' types)
+from modelberth.core.confirm import Confirm  # noqa: TC001  (strict asks for the fields' types)
 from modelberth.core.reports import Named  # noqa: TC001
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from modelberth.core.binding import Live
 from modelberth.core.observed import Decision, Lock
-from modelberth.core.plan import Live
 from modelberth.core.progress import State
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from modelberth.kubernetes import workload
 
 if TYPE_CHECKING:
     from modelberth.catalog import Service, Workload
-    from modelberth.core.plan import Binding, Target
+    from modelberth.core.binding import Binding
+    from modelberth.core.plan import Target
 
 Document = dict[str, Any]
 

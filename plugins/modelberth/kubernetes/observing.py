@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from modelberth.core.binding import Live
 from modelberth.core.observed import Decision, Lock, Observed, Soak
-from modelberth.core.plan import Live
 from modelberth.core.progress import State
 from modelberth.kubernetes import workload
 from modelberth.kubernetes.asked import Asked

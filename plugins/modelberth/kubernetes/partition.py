@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core.plan import Live
+from modelberth.core.binding import Live
 from modelberth.kubernetes import workload
 
 if TYPE_CHECKING:

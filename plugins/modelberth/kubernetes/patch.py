@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core.plan import Live
+from modelberth.core.binding import Live
 from modelberth.kubernetes import partition, workload
 from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, RECEIPT, revision_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from modelberth.core.binding import Binding
     from modelberth.core.digest import Digest
-    from modelberth.core.plan import Binding, Plan, Target
+    from modelberth.core.plan import Plan, Target
 
 Document = dict[str, Any]
 Operations = list[Document]

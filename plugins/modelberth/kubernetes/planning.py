@@ -7,24 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core import approval, content, layout
 from modelberth.core import gate as gates
+from modelberth.core.binding import Binding
+from modelberth.core.confirm import Confirm, Probe, Smoke
 from modelberth.core.difference import difference
 from modelberth.core.failure import Failure
 from modelberth.core.manifest import Manifest
 from modelberth.core.people import NOBODY_KNOWN
-from modelberth.core.plan import (
-    Approver,
-    Binding,
-    Confirm,
-    Gate,
-    Plan,
-    PlanRefusedError,
-    Probe,
-    Released,
-    Served,
-    Smoke,
-    Target,
-    Workload,
-)
+from modelberth.core.plan import Approver, Gate, Plan, PlanRefusedError, Released, Served, Target, Workload
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.kubernetes import canary, patience, workload

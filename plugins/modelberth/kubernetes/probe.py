@@ -17,7 +17,8 @@ from modelberth.kubernetes.client import ObjectChangedError, ObjectMissingError
 from modelberth.kubernetes.pods import trouble
 
 if TYPE_CHECKING:
-    from modelberth.core.plan import Plan, Probe, Target
+    from modelberth.core.confirm import Probe
+    from modelberth.core.plan import Plan, Target
     from modelberth.kubernetes.client import Cluster
 
 PATIENCE = 120

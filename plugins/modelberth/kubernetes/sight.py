@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from modelberth.core.binding import Live
 from modelberth.core.hopeless import hopeless
-from modelberth.core.plan import Live
 from modelberth.core.progress import Progress, State
 from modelberth.core.progress import progress as progress_of
 from modelberth.core.soak import Watched

@@ -12,7 +12,7 @@ from modelberth.core.progress import Counts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modelberth.core.plan import Binding
+    from modelberth.core.binding import Binding
     from modelberth.core.revision import Snapshot
 
 LOCK = "modelberth.dev/rollout"

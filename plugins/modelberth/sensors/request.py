@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from modelberth.core.confirm import Confirm
     from modelberth.core.people import People
-    from modelberth.core.plan import Approver, Canary, Confirm, Difference, Plan, Released, Target
+    from modelberth.core.plan import Approver, Canary, Difference, Plan, Released, Target
 
 Receipt = dict[str, Any]
 Row = tuple[str, ...]

@@ -7,19 +7,10 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
+from modelberth.core.binding import Binding
+from modelberth.core.confirm import Confirm
 from modelberth.core.digest import Digest
-from modelberth.core.plan import (
-    Approver,
-    Binding,
-    Capacity,
-    Confirm,
-    Gate,
-    Plan,
-    Released,
-    Served,
-    Target,
-    Workload,
-)
+from modelberth.core.plan import Approver, Capacity, Gate, Plan, Released, Served, Target, Workload
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.receipts import StoreError, StoreUnreachableError
 from modelberth.receipts import store as stores

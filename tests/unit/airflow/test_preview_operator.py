@@ -5,19 +5,10 @@ from __future__ import annotations
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
+from modelberth.core.binding import Binding
+from modelberth.core.confirm import Confirm
 from modelberth.core.digest import Digest
-from modelberth.core.plan import (
-    Approver,
-    Binding,
-    Capacity,
-    Confirm,
-    Gate,
-    Plan,
-    Released,
-    Served,
-    Target,
-    Workload,
-)
+from modelberth.core.plan import Approver, Capacity, Gate, Plan, Released, Served, Target, Workload
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.operators.preview import PreviewModelOperator
 

@@ -6,8 +6,15 @@ import json
 
 import pytest
 
-from modelberth.core.confirm import LONGEST_ANSWER, Answer, answers_problems, report_problem, smoke_problem
-from modelberth.core.plan import Confirm, Smoke
+from modelberth.core.confirm import (
+    LONGEST_ANSWER,
+    Answer,
+    Confirm,
+    Smoke,
+    answers_problems,
+    report_problem,
+    smoke_problem,
+)
 from modelberth.core.reports import Named
 
 REVISION = "minilm@sha256:" + "1f" * 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelberth.core.plan import Confirm, Probe, Smoke
+from modelberth.core.confirm import Confirm, Probe, Smoke
 from modelberth.core.probe import Order, Serving, heard, parse, told
 from modelberth.core.reports import Named
 

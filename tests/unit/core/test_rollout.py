@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from modelberth.core.binding import Live
 from modelberth.core.observed import Confirmation, Decision, Lock, Observed, Soak
-from modelberth.core.plan import Live
 from modelberth.core.progress import Counts, Progress, State, progress
 from modelberth.core.rollout import Do, decide
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from certificates import Authority
 
+from modelberth.core.confirm import Confirm, Smoke
 from modelberth.core.failure import Failure
-from modelberth.core.plan import Confirm, Smoke
 from modelberth.core.probe import Order, Serving
 from modelberth.core.reports import Named
 from modelberth.engine.cli import run

@@ -5,21 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from modelberth.core.binding import Binding
+from modelberth.core.confirm import Confirm, Smoke
 from modelberth.core.digest import Digest
-from modelberth.core.plan import (
-    Approver,
-    Binding,
-    Capacity,
-    Confirm,
-    Difference,
-    Gate,
-    Plan,
-    Released,
-    Served,
-    Smoke,
-    Target,
-    Workload,
-)
+from modelberth.core.plan import Approver, Capacity, Difference, Gate, Plan, Released, Served, Target, Workload
 from modelberth.core.revision import Revision, Snapshot
 
 DIGEST = Digest("1f" * 32)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from plans import DIGEST, a_binding, a_deployment, a_plan, a_released, a_served, a_target
 
+from modelberth.core.binding import Binding
 from modelberth.core.digest import Digest
-from modelberth.core.plan import Binding
 from modelberth.kubernetes import patch
 from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, RECEIPT, revision_note
 

@@ -8,18 +8,9 @@ import pytest
 from plans import DIGEST, a_binding, a_gate, a_plan, a_released, a_served, a_target
 
 from modelberth.core import canonical
-from modelberth.core.plan import (
-    Approver,
-    Binding,
-    Canary,
-    Capacity,
-    Confirm,
-    Live,
-    PlanRefusedError,
-    Probe,
-    Smoke,
-    parse,
-)
+from modelberth.core.binding import Binding, Live
+from modelberth.core.confirm import Confirm, Probe, Smoke
+from modelberth.core.plan import Approver, Canary, Capacity, PlanRefusedError, parse
 from modelberth.core.revision import Snapshot
 
 
