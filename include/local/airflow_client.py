@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 FINISHED = frozenset({"success", "failed"})
 PARKED = "awaiting_input"
+PATIENCE = 120.0
+"""Seconds for which an answer is waited for: a machine that starts pods and parses Dags at once is slow for a while."""
+
 SETTLE = 2.0
 """Seconds between a gate's parking and an answer: an answer before the scheduler saw the parking fails the task."""
 
@@ -45,7 +48,7 @@ class Airflow:
     def __init__(self, url: str, name: str, password: str) -> None:
         self.url = url
         self.name = name
-        self._http = httpx.Client(base_url=url, timeout=30)
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE)
         token = self._call("POST", "/auth/token", json={"username": name, "password": password})["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 

@@ -75,6 +75,8 @@ class LocalAirflow:
             "CORE__LOAD_EXAMPLES": False,
             "CORE__EXECUTOR": "LocalExecutor",
             "CORE__PARALLELISM": 8,
+            # SQLite has one writer at a time: at its default of 5 s, who waits longer on a busy machine dies of it.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home.absolute()}/airflow.db?timeout=60",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),

@@ -27,7 +27,7 @@ from asking import ask
 from demo import free_port
 from kubernetes import client, config
 from settings import Settings
-from supervise import Supervisor
+from supervise import Supervisor, tail
 
 from modelberth.core.release import release_id
 
@@ -47,8 +47,16 @@ POLICY = """
 def task_policy(task):
     if task.dag_id == "release_waits" and task.task_type == "ModelApprovalSensor":
         task.poke_interval = 8.0
+
+
+def dag_policy(dag):
+    if dag.dag_id == "audit_snapshots":
+        dag.is_paused_upon_creation = True
 """
-"""How an administrator changes how often a waiting gate looks: by Airflow's cluster policy."""
+"""How an administrator changes how often a waiting gate looks: by Airflow's cluster policy.
+
+An audit would start by itself, and read the snapshots of all models while their releases are tested.
+"""
 
 
 LISTENER = """
@@ -293,6 +301,18 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         serving.delete_namespace(settings, name)
         for one in (bucket, receipts):
             stores.delete_bucket(s3, one)
+
+
+@pytest.fixture(autouse=True)
+def _airflow_lives(stand: Stand) -> None:
+    """Say which part of Airflow died and why, before each test: what follows would only be refused connections.
+
+    It is started again, so that one death is one failure.
+    """
+    dead = [state for state in stand.supervisor.states() if not state.running]
+    for state in dead:
+        stand.supervisor.call("startProcess", state.name)
+    assert not dead, "\n".join(f"{state.name} {state.says}; its log ended:\n{tail(state.log)}" for state in dead)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from kubernetes.client import ApiException
 from settings import Settings
 from urllib3.exceptions import HTTPError
 
-from modelberth.core.plan import Confirm
+from modelberth.core.confirm import Confirm
 from modelberth.kubernetes.workload import LOCK, revision_note
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
@@ -234,32 +236,35 @@ def test_another_release_of_the_same_workload_changes_nothing(stand, bench, held
 @pytest.mark.parametrize("part", ["scheduler", "api-server", "triggerer"])
 def test_a_part_of_airflow_that_is_killed_strands_nothing(stand, held, part):
     one = held[part]
-    kill(stand.supervisor, f"airflow-{part}")
-    one.let_go()
-    if part != "triggerer":  # it alone goes on with the rollout, the others see to tasks and people
-        one.ends_whole("live")
-    stand.supervisor.call("startProcess", f"airflow-{part}")
+    with killed(stand.supervisor, f"airflow-{part}"):
+        one.let_go()
+        if part != "triggerer":  # it alone goes on with the rollout, the others see to tasks and people
+            one.ends_whole("live")
     one.ends_whole("live")
     stand.admin.wait("The API server", lambda: answers(stand), 180)
     one.model.ended(one.run, "success")
 
 
 def test_an_api_server_of_the_cluster_that_is_killed_strands_nothing(stand, held):
-    one, supervisor = held["kube-apiserver"], machine.machine(Settings(PROJECT))
-    kill(supervisor, "kube-apiserver")
-    one.let_go()
-    supervisor.call("startProcess", "kube-apiserver")
+    one = held["kube-apiserver"]
+    with killed(machine.machine(Settings(PROJECT)), "kube-apiserver"):
+        one.let_go()
     stand.admin.wait("The cluster", lambda: answers_kubernetes(one.model), 60)
     one.ends_whole("live")
     one.model.ended(one.run, "success")
 
 
-def kill(supervisor: Supervisor, name: str) -> None:
-    """End a part and its children, as the kernel does when a machine dies."""
+@contextmanager
+def killed(supervisor: Supervisor, name: str) -> Iterator[None]:
+    """End a part and its children, as the kernel does when a machine dies; it is started again whatever follows."""
     number = supervisor.call("getProcessInfo", name)["pid"]
     subprocess.run(supervisor.capsule.enter(["kill", "-KILL", "--", f"-{number}"]), check=True)
     while supervisor.state(name).running:
-        pass
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        supervisor.call("startProcess", name)
 
 
 def answers(stand: Stand) -> bool:

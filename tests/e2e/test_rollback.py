@@ -118,6 +118,7 @@ def test_a_choice_that_is_none_is_refused_before_anything_runs(stand, rolled):
 
 
 def test_an_audit_reads_again_what_is_served_and_finds_all_on_record(stand, rolled):
+    stand.admin.send("PATCH", "dags/audit_snapshots", {"is_paused": False})
     run = stand.admin.trigger("audit_snapshots")
     stand.admin.wait_finished(run)
     rows = stand.admin.get(f"{run.path}/taskInstances", limit=100)["task_instances"]
