@@ -25,10 +25,10 @@ CHUNK = 8 * 2**20
 
 FORKING = """
 import json, os, signal, sys
-from modelberth.engine import cli, staging, sync
+from modelberth.engine import batch, cli, sync
 from modelberth.engine.stores import s3_reading
 
-staging.FLUSH_SECONDS = 0.05  # as often for a sync of a second as in a long one
+batch.FLUSH_SECONDS = 0.05  # as often for a sync of a second as in a long one
 
 for line in sys.stdin:
     if not (pid := os.fork()):

@@ -12,10 +12,10 @@ from modelberth.engine.verify import Order, verify
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from modelberth.engine import claim, cli, filesystem, journal, staging
+from modelberth.engine import batch, claim, cli, filesystem, journal
 
 left = int(sys.argv[1])
-staging.FLUSH_SECONDS = 0  # a journal's record after every chunk, as in a long run
+batch.FLUSH_SECONDS = 0  # a journal's record after every chunk, as in a long run
 
 def fatal(real):
     def step(*arguments, **named):

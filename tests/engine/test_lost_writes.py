@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelberth.engine import filesystem, lock, staging
+from modelberth.engine import batch, filesystem, lock
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_an_error_of_the_disk_ends_the_run_with_its_meaning_and_nothing_visible(
         met.append(name)
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(staging, "FLUSH_SECONDS", 0)
+    monkeypatch.setattr(batch, "FLUSH_SECONDS", 0)
     monkeypatch.setattr(owner, name, fail)
     ran = sync(claim)
     assert met

@@ -256,9 +256,9 @@ def test_sigterm_ends_a_sync_that_waits_for_the_lock_and_leaves_it_to_its_owner(
 
 SLOW_DISK = """
 import os, sys, threading
-from modelberth.engine import cli, filesystem, staging
+from modelberth.engine import batch, cli, filesystem
 
-staging.FLUSH_SECONDS = 0
+batch.FLUSH_SECONDS = 0
 def slow(descriptor):
     print('{"event": "flushing"}', flush=True)
     threading.Event().wait(3600)

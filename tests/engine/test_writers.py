@@ -11,11 +11,11 @@ import pytest
 
 WITHOUT_LOCK = """
 import sys
-from modelberth.engine import cli, lock, staging
+from modelberth.engine import batch, cli, lock
 
 lock.Lock.__enter__ = lambda self: self  # as if each had taken it for a dead one's
 lock.Lock.__exit__ = lambda *_: None
-staging.FLUSH_SECONDS = 0.05
+batch.FLUSH_SECONDS = 0.05
 sys.exit(cli.run(sys.argv[1:]))
 """
 

@@ -16,7 +16,6 @@ import errno
 import os
 import stat
 import threading
-import time
 from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -26,11 +25,12 @@ from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.paths import parents
 from modelberth.core.units import human
 from modelberth.engine import claim, filesystem
+from modelberth.engine.batch import Batch
 from modelberth.engine.journal import Journal, Record, joined
 from modelberth.engine.publishing import Staged, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from modelberth.core.manifest import Entry, Manifest
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
     Put = Callable[[int, memoryview, int], object]
 
-FLUSH_BYTES = 256 * 1024 * 1024
-FLUSH_SECONDS = 2.0
-_FEW = 32
 _SLACK = 16 * 1024 * 1024
 _NO_LINK = (*filesystem.UNABLE, errno.EPERM, errno.EMLINK, errno.EXDEV)
 """What link(2) answers where it cannot: no hard links here, or too many of this file (EFS: about 175)."""
@@ -62,20 +59,15 @@ class Staging:
         self.path = root / layout.staging_path(revision.model, revision.digest)
         self.files = self.path / layout.SNAPSHOT / layout.FILES
         self.journal = Journal(self.path / layout.JOURNAL, revision)
+        self._batch = Batch(self.journal, self._sync_all)
         self._left: dict[int, int] = {}
         self._inodes: dict[int, int] = {}
-        self._broken = False
         self._directory = -1
         self._in_memory = False
         self._open: dict[int, int] = {}
         self._opening = [threading.Lock() for _ in range(64)]
         self._shared: frozenset[int] = frozenset()
         self._lock = threading.Lock()
-        self._pending: list[Record] = []
-        self._pending_files: dict[int, int] = {}
-        self._pending_bytes = 0
-        self._flushed = time.monotonic()
-        self._flushing = threading.Lock()
 
     def prepare(self) -> None:
         """Make the directories.
@@ -178,21 +170,17 @@ class Staging:
         descriptor = self._descriptor(number)
         put(descriptor, data, entry.span(index).start)
         record = Record(number, os.fstat(descriptor).st_ino, index, 1)
+        # Before it is counted: while a chunk of it is missing, nobody closes the file.
+        self._batch.add(record, descriptor, len(data), small=len(entry.chunks) == 1)
         with self._lock:
             self._left[number] -= 1
             complete = not self._left[number]
             if complete:
                 del self._open[number]
                 os.fchmod(descriptor, mode_of(entry))
-            self._pending.append(record)
-            self._pending_bytes += len(data)
-            if number not in self._pending_files:
-                # A batch of many files, or of small ones, is made durable by one call for all, which needs no file.
-                one_by_one = len(self._pending_files) < _FEW and not (complete and len(entry.chunks) == 1)
-                self._pending_files[number] = os.dup(descriptor) if one_by_one else -1
         if complete:
             os.close(descriptor)
-        self._flush_when_due()
+        self._batch.flush_when_due()
 
     def _descriptor(self, number: int) -> int:
         # Not the lock of all: giving a file its blocks takes 0.1 s for 256 MiB, which the others need not wait for.
@@ -246,43 +234,12 @@ class Staging:
         advice = f"Remove {str(self.path)!r}, which somebody else wrote into."
         return Failure(ExitCode.FOREIGN, *(f"{problem} {advice}" for problem in problems))
 
-    def _flush_when_due(self) -> None:
-        due = self._pending_bytes >= FLUSH_BYTES or time.monotonic() - self._flushed > FLUSH_SECONDS
-        if due and self._flushing.acquire(blocking=False):
-            try:
-                self._flush()
-            finally:
-                self._flushing.release()
-
     def flush(self) -> None:
         """Make durable what was written, and note it in the journal."""
-        with self._flushing:
-            self._flush()
+        self._batch.flush()
 
-    def _flush(self) -> None:
-        with self._lock:
-            batch, self._pending, self._pending_bytes = self._pending, [], 0
-            files, self._pending_files = self._pending_files, {}
-            self._flushed = time.monotonic()
-        try:
-            # After a failed flush the kernel may call the pages clean that it lost: nothing more is known of any.
-            if batch and not self._broken:
-                self._make_durable(files.values())
-                self.journal.append(joined(batch))
-        except BaseException:
-            self._broken = True
-            raise
-        finally:
-            for descriptor in files.values():
-                if descriptor >= 0:
-                    os.close(descriptor)
-
-    def _make_durable(self, descriptors: Collection[int]) -> None:
-        if -1 in descriptors:
-            filesystem.sync_all(self._directory)
-        else:
-            for descriptor in descriptors:
-                os.fdatasync(descriptor)
+    def _sync_all(self) -> None:
+        filesystem.sync_all(self._directory)
 
     def close(self) -> None:
         """Close whatever the run left open."""
@@ -300,7 +257,7 @@ class Staging:
         :raises Failure: It could not be done.
         """
         self._set_modes()
-        filesystem.sync_all(self._directory)
+        self._sync_all()
         tree = claim.read_tree(self.files)
         if problems := claim.strays(tree, self.manifest) or self._replaced(tree):
             raise self._meddled(*problems)
@@ -317,11 +274,9 @@ class Staging:
         for number, entry in enumerate(self.manifest.files):
             if number not in self._left:
                 (self.files / entry.path).chmod(mode_of(entry))
-        for directory in sorted(
-            (path for path in self.files.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True
-        ):
+        below = (path for path in self.files.rglob("*") if path.is_dir() and not path.is_symlink())
+        for directory in (*sorted(below, reverse=True), self.files):
             directory.chmod(0o555)
-        self.files.chmod(0o555)
 
 
 def _without_links(path: Path) -> None:

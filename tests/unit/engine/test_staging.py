@@ -11,7 +11,7 @@ from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import Entry, Manifest
 from modelberth.core.revision import Revision
-from modelberth.engine import filesystem, staging
+from modelberth.engine import batch, filesystem
 from modelberth.engine.journal import Record
 from modelberth.engine.staging import Staging
 from modelberth.engine.stopping import Stop
@@ -99,7 +99,7 @@ def test_after_a_flush_that_failed_nothing_is_noted_any_more(tmp_path, monkeypat
     with closing(run):
         run.write(0, 0, DATA)
         with monkeypatch.context() as broken:
-            broken.setattr(staging.os, "fdatasync", fail)
+            broken.setattr(batch.os, "fdatasync", fail)
             with pytest.raises(OSError, match="lost"):
                 run.flush()
         run.write(0, 1, DATA)
@@ -110,7 +110,7 @@ def test_after_a_flush_that_failed_nothing_is_noted_any_more(tmp_path, monkeypat
 
 
 def test_a_batch_of_many_chunks_holds_one_more_descriptor_of_their_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(staging, "FLUSH_SECONDS", 999)
+    monkeypatch.setattr(batch, "FLUSH_SECONDS", 999)
     run, _ = begun(tmp_path)
     with closing(run):
         before = descriptors()
@@ -124,7 +124,7 @@ def test_a_batch_of_many_chunks_holds_one_more_descriptor_of_their_file(tmp_path
 def test_one_descriptor_sees_every_failure_to_write(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(filesystem, "sync_all", seen.append)
-    monkeypatch.setattr(staging, "_FEW", 0)
+    monkeypatch.setattr(batch, "_FEW", 0)
     run, _ = begun(tmp_path)
     with closing(run):
         for index in range(2):
