@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +35,8 @@ from modelberth.catalog.sources import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from modelberth.catalog.reading import Loc
 
 __all__ = [
@@ -92,7 +95,16 @@ class Catalog:
 
     def services_of(self, model: str) -> list[Service]:
         """Return the services that bind *model*, in file-name order."""
-        return [service for service in self.services.values() if service.bindings_of(model)]
+        return list(self._binding.get(model, {}).values())
+
+    @cached_property
+    def _binding(self) -> dict[str, dict[str, Service]]:
+        """The services that bind a model: asked of each of many models, at every parse of the Dags."""
+        found: dict[str, dict[str, Service]] = {}
+        for service in self.services.values():
+            for binding in service.bindings:
+                found.setdefault(binding.model, {})[service.name] = service
+        return found
 
     def targets(self, model: str) -> list[Target]:
         """Return the workloads that serve *model*, by service and then in the file's order: a release's order."""
@@ -128,10 +140,17 @@ def load(root: Path | None = None) -> Catalog:
     models = _files(root / "models")
     for path in models:
         _take(path, catalog.models, catalog.problems, read(path, Model, lambda _: []))
-    known = [path.stem for path in models]
+    known = dict.fromkeys(path.stem for path in models)
+    owners: dict[str, str] = {}
+
+    def fits(service: Service) -> list[tuple[Loc, str]]:
+        return _unknown_models(service, known) + _taken(service, owners)
+
     for path in _files(root / "services"):
-        read_one = read(path, Service, lambda service: _unknown_models(service, known) + _taken(service, catalog))
-        _take(path, catalog.services, catalog.problems, read_one)
+        found = read(path, Service, fits)
+        _take(path, catalog.services, catalog.problems, found)
+        if service := found[0]:
+            owners.update(dict.fromkeys(_targets(service), service.name))
     return catalog
 
 
@@ -150,7 +169,7 @@ def _take(
         bad.setdefault(path.stem, []).extend(problems)
 
 
-def _unknown_models(service: Service, known: list[str]) -> list[tuple[Loc, str]]:
+def _unknown_models(service: Service, known: Collection[str]) -> list[tuple[Loc, str]]:
     return [
         (("bindings", index, "model"), f"unknown model {binding.model!r}; there are: {', '.join(known) or 'none'}")
         for index, binding in enumerate(service.bindings)
@@ -158,8 +177,14 @@ def _unknown_models(service: Service, known: list[str]) -> list[tuple[Loc, str]]
     ]
 
 
-def _taken(service: Service, catalog: Catalog) -> list[tuple[Loc, str]]:
-    """Return which names of *service*'s targets are those of another service's, whose receipts they would share."""
-    names = {other.target_name(one): other.name for other in catalog.services.values() for one in other.workloads()}
-    ours = [service.target_name(one) for one in service.workloads()]
-    return [(("bindings",), f"target {name!r} is one of service {names[name]!r} too") for name in ours if name in names]
+def _taken(service: Service, owners: Mapping[str, str]) -> list[tuple[Loc, str]]:
+    """Return which names of *service*'s targets are those of another service's, whose receipts they would share.
+
+    :param owners: The services that are known, by the names of their targets.
+    """
+    taken = [name for name in _targets(service) if name in owners]
+    return [(("bindings",), f"target {name!r} is one of service {owners[name]!r} too") for name in taken]
+
+
+def _targets(service: Service) -> list[str]:
+    return [service.target_name(one) for one in service.workloads()]

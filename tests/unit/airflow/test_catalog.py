@@ -1,6 +1,7 @@
 """The catalog: what is accepted, and every kind of refused input with what is said about it."""
 
 import copy
+import time
 
 import pytest
 import yaml
@@ -365,3 +366,18 @@ def test_asking_for_what_is_missing_or_broken_says_what_there_is_and_why(root):
         catalog.model("broken")
     with pytest.raises(CatalogError, match=r"services/nobody.yaml in .*usable are: embedder"):
         catalog.service("nobody")
+
+
+def test_a_service_more_costs_no_more_where_there_are_many(root):
+    def seconds(count):
+        for number in range(count):
+            bindings = [SERVICE["bindings"][0] | {"model": f"model-{number}"}]
+            write(root, f"models/model-{number}.yaml", MODEL)
+            write(root, f"services/service-{number}.yaml", SERVICE | {"bindings": bindings})
+        began = time.process_time()
+        found = load(root)
+        targets = [target.name for model in found.models for target in found.targets(model)]
+        assert sorted(targets) == sorted(found.services)
+        return time.process_time() - began
+
+    assert seconds(800) < 3 * 4 * seconds(200)
