@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from modelberth.core.chunks import CHUNK_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,6 +39,28 @@ def sending(ours: tuple[int, str], there: tuple[int, str] | None, *, known: bool
     if there is not None:
         return Sending.KEEP if there == ours else Sending.REFUSE
     return Sending.COPY if known else Sending.SEND
+
+
+def may_be_there(size: int, *, ours: bool, same_size: bool, same_path: bool, ranges: bool, cheap: bool) -> bool:
+    """Say whether the bucket may hold a file, or parts of it, so that digesting it may save sending it.
+
+    :param size: Bytes.
+    :param ours: There is an object of the file under this upload's name.
+    :param same_size: An earlier upload of the model has a file of this size; likewise *same_path*.
+    :param ranges: The store may copy parts of objects, and earlier uploads left some.
+    :param cheap: The file is here: to read it twice costs little.
+
+    | size | ours | same_size | ranges | same_path or cheap | answer |
+    |---|---|---|---|---|---|
+    | 0 | any | any | any | any | yes |
+    | any | yes | any | any | any | yes |
+    | any | any | yes | any | any | yes, probably the whole |
+    | more than a chunk | no | no | yes | yes | yes, perhaps parts |
+    | any other | no | no | any | any | no |
+    """
+    if not size or ours or same_size:
+        return True
+    return size > CHUNK_SIZE and ranges and (same_path or cheap)
 
 
 def to_return(ready: Iterable[Snapshot], damaged: Iterable[Snapshot]) -> Snapshot | None:

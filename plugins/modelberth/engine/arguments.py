@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modelberth.core.content import CHECKS
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
+from modelberth.core.layout import upload_name
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.engine.pace import rate
 
@@ -212,6 +215,15 @@ class Proven:
         name, _, copy = place.rpartition(".")
         revision = Revision.parse(name)
         return cls(revision, Snapshot.parse(f"{revision.digest.hex}.{copy}"), Digest.parse(stats))
+
+
+def name_of_upload(arguments: argparse.Namespace) -> str:
+    """Return the upload's name, a new one if none was given.
+
+    :raises Failure: It cannot be one.
+    """
+    new = f"{datetime.now(UTC).strftime('%Y%m%dt%H%M%Sz')}-{secrets.token_hex(5)}"
+    return upload_name(arguments.upload or new)
 
 
 def concurrency(arguments: argparse.Namespace) -> int:

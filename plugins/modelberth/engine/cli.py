@@ -11,7 +11,7 @@ from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import BucketUrl, adopted_prefix, upload_name
 from modelberth.core.revision import MODEL_NAME, Revision, Snapshot
-from modelberth.engine.arguments import Proven, bandwidth_limit, concurrency, parser, snapshot, value
+from modelberth.engine.arguments import Proven, bandwidth_limit, concurrency, name_of_upload, parser, snapshot, value
 from modelberth.engine.report import Result, ended
 from modelberth.engine.stopping import Stop
 from modelberth.engine.telling import say, utf8
@@ -61,9 +61,9 @@ def _manifest(arguments: argparse.Namespace, stop: Stop) -> Result:
 
 
 def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
-    from modelberth.engine.upload import Order, new_name, upload
+    from modelberth.engine.upload import Order, upload
 
-    url, name = BucketUrl.parse(arguments.bucket), upload_name(arguments.upload or new_name())
+    url, name = BucketUrl.parse(arguments.bucket), name_of_upload(arguments)
     text: str = arguments.source
     source = value(Digest.parse, text) if text.startswith("sha256:") else Path(text)
     links, streams, limit = arguments.follow_links, concurrency(arguments), bandwidth_limit(arguments)
@@ -72,11 +72,10 @@ def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
 
 def _adopt(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.adopt import Order, adopt
-    from modelberth.engine.upload import new_name
 
     prefix, url = BucketUrl.parse(arguments.prefix), BucketUrl.parse(arguments.bucket)
-    name, streams, limit = arguments.upload or new_name(), concurrency(arguments), bandwidth_limit(arguments)
-    return adopt(Order(prefix, url, _model(arguments), upload_name(name), streams, limit), stop)
+    name, streams, limit = name_of_upload(arguments), concurrency(arguments), bandwidth_limit(arguments)
+    return adopt(Order(prefix, url, _model(arguments), name, streams, limit), stop)
 
 
 def _unfinished(arguments: argparse.Namespace, stop: Stop) -> Result:

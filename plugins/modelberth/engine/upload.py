@@ -7,15 +7,13 @@ the manifest names the bytes once all are there; the location, which makes the r
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modelberth.core import layout
-from modelberth.core.choices import Sending, sending
+from modelberth.core.choices import Sending, may_be_there, sending
 from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode, Failure
@@ -62,11 +60,6 @@ class Order:
     follow_links: Path | None = None
     streams: int = 0
     rate: int | None = None
-
-
-def new_name() -> str:
-    """Return a name for an upload that was not given one."""
-    return f"{datetime.now(UTC).strftime('%Y%m%dt%H%M%Sz')}-{secrets.token_hex(5)}"
 
 
 def upload(order: Order, stop: Stop) -> Result:
@@ -151,20 +144,14 @@ class _Upload:
         self._digested = {item.file.path: item for item in found}
 
     def _may_be_there(self, file: File) -> bool:
-        """Say whether the bucket may hold a file, or parts of it.
-
-        | file | answer |
-        |---|---|
-        | empty, or under this upload's name already | yes |
-        | of the size of one that an earlier upload has | yes, probably the whole |
-        | of several parts, where the store may copy ranges, and an earlier upload has its path, or anything at all
-          and reading is cheap | yes, perhaps parts |
-        | any other | no |
-        """
-        if not file.size or self._key(file.path) in self._there or file.size in self._earlier.sizes:
-            return True
-        parts = file.size > CHUNK_SIZE and self._store.copies_ranges and bool(self._earlier.objects)
-        return parts and (file.cheap or file.path in self._earlier.paths)
+        return may_be_there(
+            file.size,
+            ours=self._key(file.path) in self._there,
+            same_size=file.size in self._earlier.sizes,
+            same_path=file.path in self._earlier.paths,
+            ranges=self._store.copies_ranges and bool(self._earlier.objects),
+            cheap=file.cheap,
+        )
 
     def known_revision(self) -> Location | None:
         """Return where the source's revision is already, if the bucket has it and it answers.

@@ -1,6 +1,18 @@
 import pytest
 
-from modelberth.core.choices import FAST, PROBE, From, Pace, Sending, next_copy, sending, take_from, to_return
+from modelberth.core.choices import (
+    FAST,
+    PROBE,
+    From,
+    Pace,
+    Sending,
+    may_be_there,
+    next_copy,
+    sending,
+    take_from,
+    to_return,
+)
+from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode
 from modelberth.core.revision import Snapshot
@@ -25,6 +37,29 @@ def copies(*numbers):
 )
 def test_what_an_upload_does_with_a_file(there, known, expected):
     assert sending(OURS, there, known=known) is expected
+
+
+LARGE = CHUNK_SIZE + 1
+
+
+@pytest.mark.parametrize(
+    ("size", "seen", "expected"),
+    [
+        (0, "", True),
+        (LARGE, "", False),
+        (1, "ours", True),
+        (1, "same_size", True),
+        (1, "same_path ranges cheap", False),
+        (CHUNK_SIZE, "same_path ranges cheap", False),
+        (LARGE, "same_path ranges", True),
+        (LARGE, "ranges cheap", True),
+        (LARGE, "ranges", False),
+        (LARGE, "same_path cheap", False),
+    ],
+)
+def test_what_an_upload_digests_before_it_sends(size, seen, expected):
+    names = ("ours", "same_size", "same_path", "ranges", "cheap")
+    assert may_be_there(size, **{name: name in seen.split() for name in names}) is expected
 
 
 @pytest.mark.parametrize(
