@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from modelberth.catalog.confirm import Confirm
 from modelberth.catalog.pieces import ConnectionId, Label, ObjectName, Part, Text
+from modelberth.catalog.registry import Stage
 
 Variable = Annotated[str, Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH")]
 ImageName = Annotated[str, Text(r"[a-z0-9][\w./:@-]*", "an image's name, such as modelberth/modelsync:0.1")]
@@ -86,6 +87,8 @@ class Service(Part):
     canary: Canary | None = None
     preview: bool = False
     """Before the gate, one pod with the new snapshot is tried beside those that serve."""
+    stage: Stage | None = None
+    """Registries whose models and versions are brought onto the claim before anybody asks for them."""
 
     @model_validator(mode="after")
     def _bound_once(self) -> Self:
