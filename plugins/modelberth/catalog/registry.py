@@ -34,7 +34,7 @@ class S3Registry(RemoteSource):
     """What lies at ``<url>/<service>/<model>/<version>/``."""
 
     type: Literal["s3"]
-    url: S3Url, Text
+    url: S3Url
     connection: ConnectionId
 
 
