@@ -30,7 +30,7 @@ class Child:
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "modelberth.engine", *arguments],
-            env={**environment, "PYTHONPATH": _python_path(environment)},
+            env={**environment, "PYTHONPATH": python_path(environment)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,7 +69,7 @@ class Child:
             os.killpg(self._process.pid, number)
 
 
-def _python_path(environment: Mapping[str, str]) -> str:
+def python_path(environment: Mapping[str, str]) -> str:
     """Airflow finds us through its plugins folder, which a child does not know."""
     ours = str(Path(modelberth.__file__).parents[1])
     return os.pathsep.join(filter(None, (ours, environment.get("PYTHONPATH"))))

@@ -1,20 +1,26 @@
-"""Upload: the program as a child of the task, with the credentials of one connection and no others."""
+"""Upload: the program as a process that outlives the task, with the credentials of one connection and no others."""
 
 import json
 import os
-import subprocess
-import sys
-import threading
 import time
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRuntimeError,
+    AirflowTaskTimeout,
+    ErrorType,
+)
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from modelberth.catalog import load
-from modelberth.operators import child, release_of
-from modelberth.operators.child import Child
+from modelberth.operators import release_of
+from modelberth.operators import upload as module
 from modelberth.operators.credentials import environment
+from modelberth.operators.keeping import Kept
 from modelberth.operators.outcome import Outcome
+from modelberth.operators.statefolder import StateFolder
 from modelberth.operators.upload import UploadModelOperator
 from modelberth.receipts import release_evidence
 from modelberth.sources.directory import Directory
@@ -27,18 +33,32 @@ AWS = {
 }
 
 
+class Commands(list):
+    """The command lines that were asked for; ``limit`` is added to those that follow."""
+
+    limit = ()
+
+
 @pytest.fixture
-def bucket(tmp_path, monkeypatch):
+def commands(tmp_path, monkeypatch):
+    real, asked = module.words, Commands()
+
+    def with_file_url(model, release_id):
+        words = real(model, release_id)
+        words[2] = f"file://{tmp_path}/bucket/models"
+        asked.append([*words, *asked.limit])
+        return asked[-1]
+
+    monkeypatch.setattr(module, "words", with_file_url)
+    return asked
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch, commands):
     """A directory that stands for the bucket, to which the program uploads over file://."""
     (tmp_path / "bucket/models").mkdir(parents=True)
-    real = Child.__init__
-
-    def with_file_url(self, arguments, environment):
-        url = f"file://{tmp_path}/bucket/models"
-        real(self, [url if one.startswith("s3://") else one for one in arguments], environment)
-
-    monkeypatch.setattr(Child, "__init__", with_file_url)
     monkeypatch.setenv("AIRFLOW_CONN_MODELBERTH_S3", json.dumps(AWS))
+    monkeypatch.setenv("MODELBERTH_STATE", str(tmp_path))
     return tmp_path / "bucket"
 
 
@@ -87,14 +107,14 @@ def test_a_source_that_moved_on_before_is_refused(upload, source, bucket):
 
 
 def test_a_source_that_moves_on_while_it_is_read_is_refused(upload, source, proposed, monkeypatch):
-    follow = Child.follow
+    follow = Kept.follow
 
-    def and_then_it_changes(self, log):
-        outcome = follow(self, log)
+    def and_then_it_changes(self, say, look):
+        outcome = follow(self, say, look)
         (source / "model.onnx").write_bytes(b"other")
         return outcome
 
-    monkeypatch.setattr(Child, "follow", and_then_it_changes)
+    monkeypatch.setattr(Kept, "follow", and_then_it_changes)
     with pytest.raises(AirflowFailException, match="moved on during the release"):
         upload()
     assert proposed.find("upload") is None
@@ -106,11 +126,21 @@ def test_without_a_proposal_nothing_is_uploaded(evidence, bucket, context):
     assert not list(bucket.rglob("model.onnx"))
 
 
+LENT = {"extra": AWS["extra"] | {"aws_session_token": "lent"}}
+
+
 @pytest.mark.parametrize(
-    ("code", "kind"), [(14, AirflowException), (143, AirflowException), (25, AirflowFailException)]
+    ("code", "connection", "kind"),
+    [
+        (14, {}, AirflowException),
+        (143, {}, AirflowException),
+        (25, {}, AirflowFailException),
+        (25, LENT, AirflowException),  # they expire: the next try has others
+    ],
 )
-def test_the_programs_end_decides_about_a_retry(upload, monkeypatch, code, kind, proposed):
-    monkeypatch.setattr(Child, "follow", lambda self, log: Outcome(code, "", "Process 1"))
+def test_the_programs_end_decides_about_a_retry(upload, monkeypatch, code, connection, kind, proposed):
+    monkeypatch.setenv("AIRFLOW_CONN_MODELBERTH_S3", json.dumps(AWS | connection))
+    monkeypatch.setattr(Kept, "follow", lambda self, say, look: Outcome(code, "", "Process 1"))
     with pytest.raises(AirflowException) as raised:
         upload()
     assert type(raised.value) is kind
@@ -118,80 +148,89 @@ def test_the_programs_end_decides_about_a_retry(upload, monkeypatch, code, kind,
 
 
 @pytest.fixture
-def program(monkeypatch):
-    """Runs Python code as if it were the program; returns the child."""
-
-    def run(code, environment=None):
-        real = subprocess.Popen
-
-        def replaced(command, **kwargs):
-            return real([sys.executable, "-u", "-c", code], **kwargs)
-
-        monkeypatch.setattr(child.subprocess, "Popen", replaced)
-        return Child(["upload"], environment or dict(os.environ))
-
-    return run
-
-
-class Log:
-    """Keeps what is logged."""
-
-    def __init__(self):
-        self.lines = []
-
-    def info(self, form, *values):
-        self.lines.append(form % values)
+def running(proposed, bucket, context, commands, source):
+    """The operator whose upload an earlier try started; the upload takes 40 s."""
+    (source / "more.bin").write_bytes(os.urandom(1 << 20))
+    (source / "most.bin").write_bytes(os.urandom(1 << 20))
+    proposed.write("resolve", {"source_version": str(Directory(source).resolve().name)})
+    commands.limit = ("--bandwidth-limit", "50KiB")
+    command = module.words(load().model("minilm"), proposed.release_id)
+    kept = Kept(proposed.release_id, command)
+    kept.begin(lambda: environment(load().model("minilm").bucket))
+    operator = UploadModelOperator(task_id="upload", model="minilm")
+    folder = StateFolder.of(proposed.release_id, command)
+    yield operator, folder
+    while folder.path.exists() and folder.kept:
+        folder.end.touch()
+        time.sleep(0.05)
 
 
-def test_lines_are_logged_and_the_last_json_is_the_result(program):
-    log = Log()
-    code = """
-import sys
-print("one"); print("two", file=sys.stderr); print('{"a": 1}'); print('{"a": 2}'); print("late", file=sys.stderr)
-sys.exit(11)
-"""
-    outcome = program(code).follow(log)
-    assert log.lines == ["one", "two", "late"]
-    assert (outcome.exit_code, outcome.message) == (11, '{"a": 2}\n')
+def refused(code=401):
+    return AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": code}))
 
 
-def test_bytes_that_are_no_text_do_not_end_the_task(program):
-    log = Log()
-    assert program(r"import sys; sys.stdout.buffer.write(b'\xff\n')").follow(log).exit_code == 0
-    assert log.lines == ["\N{REPLACEMENT CHARACTER}"]
+def says(context, state):
+    """Let the server say *state* of the task, or raise it."""
+
+    def get_task_states(**asked):
+        assert asked == {"dag_id": "release_minilm", "task_ids": ["t"], "run_ids": ["manual__1"]}
+        if isinstance(state, Exception):
+            raise state
+        return {"manual__1": {"t": state}} if state != "gone" else {}
+
+    context["ti"].get_task_states = get_task_states
 
 
-def test_a_program_that_was_killed_is_named_by_the_signal(program):
-    outcome = program("import os; os.kill(os.getpid(), 9)").follow(Log())
-    assert (outcome.exit_code, outcome.reason) == (137, "SIGKILL")
+@pytest.mark.parametrize("state", ["failed", "success", "restarting", "gone"])
+def test_a_task_that_a_person_ends_ends_the_upload(running, context, state):
+    operator, folder = running
+    says(context, state)
+    operator.on_kill()
+    with pytest.raises(AirflowException, match=r"exit code .*its end was asked for"):
+        operator.execute(context)
+    assert not folder.path.exists()
 
 
-def ends_on_sigterm():
-    return "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(10)); print('up'); time.sleep(60)"
+@pytest.mark.parametrize("state", ["up_for_retry", "queued", "running", None, refused()])
+def test_a_task_that_airflow_lost_leaves_the_upload_to_the_next_try(running, context, state):
+    operator, folder = running
+    says(context, state)
+    operator.on_kill()
+    with pytest.raises(AirflowException, match="The upload goes on: the next try on this host joins it") as raised:
+        operator.execute(context)
+    assert not isinstance(raised.value, AirflowFailException)
+    assert folder.kept
+    assert not folder.end.exists()
 
 
-def ignores_sigterm():
-    return "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(60)"
+def test_a_task_that_took_too_long_ends_the_upload(running, context, monkeypatch):
+    operator, folder = running
+    monkeypatch.setattr(operator, "_look", lambda *_: (_ for _ in ()).throw(AirflowTaskTimeout()))
+    with pytest.raises(AirflowTaskTimeout):
+        operator.execute(context)
+    assert folder.end.exists()
 
 
-@pytest.mark.parametrize(("code", "ended"), [(ends_on_sigterm(), 10), (ignores_sigterm(), 137)])
-def test_killing_the_task_ends_the_program(program, monkeypatch, code, ended):
-    monkeypatch.setattr(child, "PATIENCE", 0.5)
-    running = program(code)
-    outcomes, log = [], Log()
-    follower = threading.Thread(target=lambda: outcomes.append(running.follow(log)))
-    follower.start()
-    while "up" not in log.lines:
-        time.sleep(0.01)
-    began = time.monotonic()
-    running.end()
-    follower.join(10)
-    assert outcomes[0].exit_code == ended
-    assert time.monotonic() - began < 5
+def test_refused_credentials_of_an_earlier_try_are_tried_again_with_new_ones(running, context, monkeypatch):
+    operator, _ = running
+    monkeypatch.setattr(Kept, "follow", lambda self, say, look: Outcome(25, "", "Process 1"))
+    with pytest.raises(AirflowException, match="The next try has credentials made anew") as raised:
+        operator.execute(context)
+    assert not isinstance(raised.value, AirflowFailException)
 
 
-def test_a_task_that_is_killed_before_the_upload_has_nothing_to_end():
-    UploadModelOperator(task_id="upload", model="minilm").on_kill()
+def test_a_worker_without_a_place_for_states_is_tried_again(upload, monkeypatch):
+    """Another worker may have one."""
+    monkeypatch.setenv("MODELBERTH_STATE", "/proc/nowhere")
+    with pytest.raises(AirflowException, match="MODELBERTH_STATE") as raised:
+        upload()
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_nothing_is_left_on_the_worker(upload, tmp_path):
+    upload()
+    (host,) = (tmp_path / f"modelberth-{os.getuid()}").iterdir()
+    assert not list(host.iterdir())
 
 
 def test_the_environment_has_the_connections_credentials_and_no_others(catalog, monkeypatch):
@@ -211,15 +250,6 @@ def test_the_environment_has_the_connections_credentials_and_no_others(catalog, 
         assert variables["HTTPS_PROXY"] == "http://proxy:3128"
 
 
-def test_no_secret_is_on_the_command_line(upload, monkeypatch):
-    commands = []
-    real = subprocess.Popen
-
-    def watched(command, **kwargs):
-        commands.append(command)
-        return real(command, **kwargs)
-
-    monkeypatch.setattr(child.subprocess, "Popen", watched)
+def test_no_secret_is_on_the_command_line(upload, commands):
     upload()
     assert "key-secret" not in " ".join(commands[0])
-    assert commands[0][1:3] == ["-m", "modelberth.engine"]
