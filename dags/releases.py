@@ -21,6 +21,7 @@ from modelberth.operators.record import RecordModelOperator
 from modelberth.operators.resolve import ResolveModelOperator
 from modelberth.operators.rollout import RolloutModelOperator
 from modelberth.operators.settle import SettleModelOperator
+from modelberth.operators.signature import VerifySignatureOperator
 from modelberth.operators.sync import SyncModelOperator
 from modelberth.operators.upload import UploadModelOperator
 from modelberth.operators.verify import VerifyModelOperator
@@ -51,6 +52,7 @@ Takes model **{model}** from its source into service at {targets}. Each step pro
 leaves a signed receipt; a task's state or XCom is no proof, so marking one as success moves nothing.
 
 **bucket**: `resolve` refuses early what can be refused early; `upload` sends the model, and its revision is known then.
+`signature`, where the model's file asks for one, looks who has signed that revision.
 *When it fails*, the error names all that is to be put right: do that and clear the task. If it says that the source
 moved on, start a new release.
 
@@ -72,7 +74,7 @@ done and ends as the release did.
 """
 
 
-def release(model: str, services: Sequence[Service], targets: Sequence[Target], *, remote: bool) -> DAG:
+def release(model: str, services: Sequence[Service], targets: Sequence[Target], *, remote: bool, signed: bool) -> DAG:
     """Return the Dag that stages *model* at its *services* and takes it to its *targets*, one after the other."""
     names = ", ".join(f"**{target.name}**" for target in targets) or "no service yet"
     with DAG(
@@ -89,7 +91,8 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target], 
             # Once more is for a blip; what stays down is said now, and refresh proposes it again later.
             resolve = ResolveModelOperator(task_id="resolve", model=model, retries=1)
             # What is behind a network is fetched by a pod; a directory of the workers by a child of the task.
-            resolve >> (FetchModelOperator if remote else UploadModelOperator)(task_id="upload", model=model)
+            upload = (FetchModelOperator if remote else UploadModelOperator)(task_id="upload", model=model)
+            chain(resolve, upload, *signatures(model, signed=signed))
         with TaskGroup("claim") as claim:
             for service in services:
                 stage(model, service.name)
@@ -111,6 +114,11 @@ def parameters(model: str, services: Sequence[Service]) -> dict[str, Param]:
     others = sorted({binding.model for service in services for binding in service.bindings} - {model})
     texts = {"title": "With", "description": TOGETHER, "examples": others}
     return {WITH: Param([], type="array", items={"type": "string"}, **texts)} if others else {}
+
+
+def signatures(model: str, *, signed: bool) -> list[VerifySignatureOperator]:
+    """Return what looks at the model's signatures, where its file asks for any."""
+    return [VerifySignatureOperator(task_id="signature", model=model)] if signed else []
 
 
 def stage(model: str, service: str) -> None:
@@ -167,7 +175,13 @@ def broken(stem: str, problems: Sequence[str]) -> DAG:
 
 catalog = load()
 good = [
-    release(name, catalog.services_of(name), catalog.targets(name), remote=isinstance(model.source, RemoteSource))
+    release(
+        name,
+        catalog.services_of(name),
+        catalog.targets(name),
+        remote=isinstance(model.source, RemoteSource),
+        signed=bool(model.signatures),
+    )
     for name, model in catalog.models.items()
     if name not in catalog.problems
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import ByteSize, Field, model_validator
 
-from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, Part
+from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, Part, Policy
+from modelberth.catalog.signature import Signature
 from modelberth.catalog.sources import AnySource
+from modelberth.core.content import OFF
 from modelberth.core.prune import LEAST_GRACE
+from modelberth.core.signature import REVISION
 
 
 class Store(Part):
@@ -51,9 +54,6 @@ class Retention(Part):
     grace: Annotated[int, Field(ge=LEAST_GRACE)] = 7 * 86400
 
 
-Policy = Literal["off", "warn", "require"]
-
-
 class Content(Part):
     """What of the model's content is looked at before the gate: *warn* shows what is found there, *require* refuses."""
 
@@ -74,8 +74,15 @@ class Model(Part):
     receipts: Store
     size_limit: Annotated[ByteSize, Field(gt=0)] | None = None
     content: Content = Content()
+    signature: Signature | None = None
     refresh: Refresh = Refresh()
     retention: Retention = Retention()
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """What is looked for, by kind, and whose it is to be; what is off is not looked for."""
+        asked = {REVISION: self.signature}
+        return {kind: one for kind, one in asked.items() if one and one.policy != OFF}
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:

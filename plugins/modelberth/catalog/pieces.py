@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core.core_schema import no_info_after_validator_function
@@ -89,6 +89,9 @@ Reference = Annotated[
         "registry/name:tag or registry/name@sha256:..., such as ghcr.io/org/minilm:v1",
     ),
 ]
+
+Policy = Literal["off", "warn", "require"]
+"""What follows from a finding: nothing, a line at the gate, or the end of the release before it."""
 
 
 class Part(BaseModel):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import approval, bookkeeping, chain, gate
+from modelberth.core import approval, bookkeeping, chain, gate, strict
 from modelberth.core.bookkeeping import made_at
 from modelberth.core.chain import Chain, Problem, Receipt
 from modelberth.core.ledger import LIVE, LOST, PUT_BACK
@@ -85,10 +85,31 @@ def _planned(release: Chain, plan: Plan, others: Others) -> Iterator[Problem]:
             yield Problem(place.path(Name("upload")), f"is missing; the plan of {release.release_id} rests on it")
         wanted = {"revision": str(one.revision), "files": one.files, "bytes": one.bytes}
         yield from _differences(place, upload, wanted, "the plan")
+        yield from _signed(release, one, place)
         for service in dict.fromkeys(target.service for target in plan.targets if target.bindings_of(one.model)):
             yield from _verified(release, plan, one, service, place)
             if plan.rollback and not release.has(Name("list", service).stem):
                 yield Problem(release.path(Name("list", service)), "is missing: what was on the claim is not on record")
+
+
+def _signed(release: Chain, model: Released, place: Chain) -> Iterator[Problem]:
+    """Yield why the receipt that the plan names does not say what the plan says of the model's signatures."""
+    if not model.signed:
+        return
+    stem = Name("signature").stem
+    named = stem if place is release else elsewhere(place.model, place.release_id, stem)
+    receipt = release.newest("plan")
+    digest = receipt.previous.get(named) if receipt else None
+    if digest is None:
+        yield Problem(release.path(Name("plan")), f"does not rest on {named}: nothing proves who signed")
+        return
+    found = next((one for one in place.receipts.values() if one.digest == digest), None)
+    said = found.body if found else {}
+    wanted = strict.dump(model.signed)
+    if found and (
+        said.get("revision") != str(model.revision) or any(one not in said.get("signed", ()) for one in wanted)
+    ):
+        yield Problem(place.path(found.name), "does not say of the signatures what the plan says")
 
 
 def _verified(release: Chain, plan: Plan, model: Released, service: str, place: Chain) -> Iterator[Problem]:

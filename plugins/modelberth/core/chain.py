@@ -161,7 +161,8 @@ def _needed(receipt: Receipt, chain: Chain) -> Iterable[str]:
 
     a step              | must rest on, of the steps of RESTS_ON
     --------------------+------------------------------------------------------------------------------------
-    any                 | those that are about the whole release; of answers, all that there are
+    any                 | those that are about the whole release; of answers, all that there are; of signatures,
+                        | if it says what was found of them
     any with a target   | those of its target, but what not every release has: list, preview, soaking;
                         | a check may rest on another release's verify, or its service's, which the plan names
     record              | the outcome at every target that it names; of a model that another release switched,
@@ -174,13 +175,21 @@ def _needed(receipt: Receipt, chain: Chain) -> Iterable[str]:
     for step in RESTS_ON[name.step]:
         if step == "approve":
             yield from {Name(step).stem, *(one.stem for one in (*chain.receipts, *chain.doubtful) if one.step == step)}
-        elif step in WHOLE and step != name.step:
+        elif step in WHOLE and step != name.step and (step != "signature" or _says_who_signed(receipt)):
             yield Name(step).stem
         elif name.target and name.step not in WHOLE and not _optional(name, step, chain):
             yield Name(step, name.target).stem
     if name.step == "record":
         targets = receipt.body.get("targets")
         yield from (Name("outcome", str(target)).stem for target in (targets if isinstance(targets, list) else []))
+
+
+def _says_who_signed(receipt: Receipt) -> bool:
+    """Return whether *receipt* is a plan whose own model has signatures."""
+    plan = receipt.body.get("plan")
+    models = plan.get("models") if isinstance(plan, dict) else None
+    own = models[0] if isinstance(models, list) and models else None
+    return isinstance(own, dict) and bool(own.get("signed"))
 
 
 def _optional(name: Name, step: str, chain: Chain) -> bool:

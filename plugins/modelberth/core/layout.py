@@ -4,6 +4,7 @@ In a bucket, under the prefix of its URL::
 
     <model>/data/<upload>/<path>                        plain objects; <upload> is fixed before the first byte
     <model>/revisions/<64 hex>/manifest.json            names the bytes; create-only
+    <model>/revisions/<64 hex>/manifest.json.sig        a model-signing bundle over it, where somebody has signed it
     <model>/revisions/<64 hex>/locations/<upload>.json  written last: says where the bytes are
     <model>/revisions/<64 hex>/condemned.json           its bytes go if nothing uses it; they are whole until then
     <model>/revisions/<64 hex>/doomed/<upload>.json     a location that was taken away, while its objects are
@@ -155,6 +156,11 @@ def revisions_prefix(url: BucketUrl, model: str) -> str:
 def manifest_key(url: BucketUrl, model: str, digest: Digest) -> str:
     """Return the key of a revision's manifest."""
     return url.key(model, "revisions", digest.hex, MANIFEST)
+
+
+def signature_key(url: BucketUrl, model: str, digest: Digest) -> str:
+    """Return the key of the bundle that signs a revision."""
+    return f"{manifest_key(url, model, digest)}.sig"
 
 
 def locations_prefix(url: BucketUrl, model: str, digest: Digest) -> str:

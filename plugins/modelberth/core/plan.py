@@ -2,7 +2,9 @@
 
     {"schema": 2, "model": "minilm", "release_id": "20260102t030405z-9f86d08188",
      "models": [{"model": "minilm", "release_id": "20260102t030405z-9f86d08188", "revision": "minilm@sha256:1f0c...",
-                 "source_version": "sha256:77b0...", "files": 5, "bytes": 91000000}],
+                 "source_version": "sha256:77b0...", "files": 5, "bytes": 91000000,
+                 "signed": [{"kind": "revision", "result": "valid", "against": "key sha256:9a12...",
+                             "by": "key sha256:9a12...", "problems": []}]}],
      "gate": {"approvers": [{"id": "alice", "name": "Alice"}], "approvals": 1, "four_eyes": false,
               "requested_by": "bob", "answer_within": 604800},
      "targets": [{"name": "embedder", "service": "embedder", "connection": "modelberth_kubernetes",
@@ -35,6 +37,7 @@ from modelberth.core.confirm import LEVELS, Confirm
 from modelberth.core.digest import Digest
 from modelberth.core.reports import REPORTS
 from modelberth.core.revision import Revision, Snapshot  # noqa: TC001
+from modelberth.core.signature import Signed  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +63,8 @@ class Released:
     source_version: str | None
     files: int
     bytes: int
+    signed: tuple[Signed, ...] = ()
+    """What was found of the signatures that the model's file asks for."""
 
 
 @dataclass(frozen=True, slots=True)

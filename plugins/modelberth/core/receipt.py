@@ -9,6 +9,7 @@ NUMBERS = {
     "resolve": 1,
     "list": 1,
     "upload": 2,
+    "signature": 2,
     "sync": 3,
     "verify": 4,
     "plan": 5,
@@ -26,16 +27,17 @@ NUMBERS = {
 SINGLE = frozenset({"plan", "approve", "started", "soaking", "decided", "outcome", "record"})
 """Steps that bind: taken once a release."""
 
-WHOLE = frozenset({"resolve", "upload", "plan", "approve", "record"})
+WHOLE = frozenset({"resolve", "upload", "signature", "plan", "approve", "record"})
 """Steps that are about all targets; what an approve has in a target's place is the number of the answer, from 2."""
 
 RESTS_ON: dict[str, tuple[str, ...]] = {
     "resolve": (),
     "list": (),
     "upload": ("resolve",),
+    "signature": ("upload",),
     "sync": ("upload",),
     "verify": ("sync",),
-    "plan": ("list", "verify"),
+    "plan": ("list", "signature", "verify"),
     "preview": ("plan",),
     "approve": ("plan", "preview"),
     "check": ("approve", "verify"),

@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         )
     )
     _probe(commands.add_parser("probe", help="ask serving pods whether they serve what was approved"))
+    _sign(commands.add_parser("sign", help="sign a revision that is in a bucket"))
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="say all there is to say as lines of JSON on stdout")
     return program
@@ -139,6 +140,19 @@ _PRUNE_STEPS = {
 def _probe(command: argparse.ArgumentParser) -> None:
     command.add_argument("order", metavar="ORDER", help="whom to ask what, as JSON")
     command.add_argument("--secret", metavar="DIR", type=Path, required=True, help="where the Secret is mounted")
+
+
+def _sign(command: argparse.ArgumentParser) -> None:
+    _add_bucket(command)
+    command.add_argument("--revision", metavar="NAME@DIGEST", required=True)
+    how = command.add_mutually_exclusive_group(required=True)
+    how.add_argument("--key", metavar="FILE", type=Path, help="the PEM of a private EC key")
+    how.add_argument("--sigstore", action="store_true", help="as who you are, by Sigstore")
+    command.add_argument("--certificate", metavar="FILE", type=Path, help="the certificate of --key")
+    between = "a certificate between that and the authority's; may be repeated"
+    command.add_argument("--chain", metavar="FILE", type=Path, action="append", default=[], help=between)
+    command.add_argument("--trust-config", metavar="FILE", type=Path, help="of a Sigstore that is not the public one")
+    command.add_argument("--replace", action="store_true", help="take the place of a signature that is there")
 
 
 # What several commands have. ------------------------------------------------------------------------------------------

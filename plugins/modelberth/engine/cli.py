@@ -18,7 +18,7 @@ from modelberth.engine.telling import say, utf8
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from modelberth.engine.verify import Order as LookedAt
 
@@ -31,19 +31,25 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(words: Sequence[str]) -> int:
-    """Run the command that *words* are."""
+def run(words: Sequence[str], more: Mapping[str, Command] | None = None) -> int:
+    """Run the command that *words* are.
+
+    :param more: Commands that do what the pod program alone cannot.
+    """
     arguments = parser().parse_args(words)
     stop = Stop()
     stop.on_signals()
-    return ended(arguments.command, lambda: stop.supervised(lambda: _run(arguments, stop)), as_json=arguments.json)
+    command = {**_COMMANDS, **(more or {})}[arguments.command]
+    return ended(
+        arguments.command, lambda: stop.supervised(lambda: _run(command, arguments, stop)), as_json=arguments.json
+    )
 
 
-def _run(arguments: argparse.Namespace, stop: Stop) -> Result:
+def _run(command: Command, arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.engine.filesystem import failure_of
 
     try:
-        return _COMMANDS[arguments.command](arguments, stop)
+        return command(arguments, stop)
     except OSError as error:
         raise failure_of(error, arguments.command) from error
 
@@ -170,6 +176,14 @@ def _probe(arguments: argparse.Namespace, _stop: Stop) -> Result:
     return probe(arguments.order, arguments.secret)
 
 
+def _sign(_arguments: argparse.Namespace, _stop: Stop) -> Result:
+    raise Failure(
+        ExitCode.UNSUPPORTED,
+        "Nothing can be signed with the pod program alone: run 'modelberth sign' where the whole project is installed, "
+        "with model-signing and pyOpenSSL.",
+    )
+
+
 _COMMANDS: dict[str, Command] = {
     "manifest": _manifest,
     "upload": _upload,
@@ -181,6 +195,7 @@ _COMMANDS: dict[str, Command] = {
     "list": _list,
     "prune": _prune,
     "probe": _probe,
+    "sign": _sign,
 }
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from modelberth.core import approval, content, layout
+from modelberth.core import approval, content, layout, signature
 from modelberth.core import gate as gates
 from modelberth.core.binding import Binding
 from modelberth.core.confirm import Confirm, Probe, Smoke
@@ -21,6 +21,7 @@ from modelberth.kubernetes.rehearsal import rehearse
 from modelberth.kubernetes.target import Found, find
 from modelberth.receipts import open_store
 from modelberth.receipts.damage import damage_record
+from modelberth.receipts.signed import read_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +89,7 @@ class _Part:
     def read(cls, catalog: Catalog, evidence: Evidence) -> _Part:
         """Return what *evidence* shows for all services of its model."""
         model, services = catalog.model(evidence.model), catalog.services_of(evidence.model)
-        released = read_released(model, evidence)
+        released = _with_signatures(model, read_released(model, evidence), evidence)
         verified = {one.name: evidence.read("verify", one.name) for one in services}
         for name, receipt in verified.items():
             _require_content(model, name, receipt)
@@ -106,6 +107,15 @@ def _require_content(model: Model, service: str, receipt: Mapping[str, Any]) -> 
             f"Model {model.name!r} was verified for service {service!r}, but {'; '.join(refused)}, and its file "
             "requires by now that there is none: put it right, then clear the service's verify."
         )
+
+
+def _with_signatures(model: Model, released: Released, evidence: Evidence) -> Released:
+    """Return *released* with what is on record of the signatures that the model's file asks for by now."""
+    policies = {kind: asked.policy for kind, asked in model.signatures.items()}
+    found = tuple(one for one in read_signed(evidence, released.revision) if one.kind in policies)
+    if refused := signature.judge(policies, found).refused:
+        raise PlanRefusedError(signature.refusal(str(released.revision), refused))
+    return replace(released, signed=found)
 
 
 def _at(parts: Sequence[_Part], target: catalogs.Target) -> list[_Part]:

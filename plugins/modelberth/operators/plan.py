@@ -16,6 +16,7 @@ from modelberth.core.receipt import Name, elsewhere
 from modelberth.kubernetes.planning import make_plan
 from modelberth.operators import release_of, switched_with
 from modelberth.operators.refusal import refusals_are_final
+from modelberth.operators.signature import examine
 from modelberth.receipts import ledger, release_evidence, undecided_release
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class PlanModelOperator(BaseOperator):
             evidence = release_evidence(catalog.model(self.model), release_of(context))
             _skip_if_superseded(catalog, evidence)
             others = _others(catalog, self.model, switched_with(context))
+            if evidence.find("plan") is None:  # it may have been signed, or asked for, since the task looked
+                examine(catalog.model(self.model), evidence)
             plan = _as_on_record(evidence, make_plan(catalog, self.model, evidence, others))
             seen = _outside_changes(catalog, plan)
             body = {"plan": plan.document(), "plan_digest": str(plan.digest)}
@@ -105,6 +108,9 @@ def _verified(plan: Plan, others: Sequence[Evidence]) -> dict[str, Digest]:
             if target.bindings_of(other.model):
                 name = Name("verify", target.service)
                 found[elsewhere(other.model, other.release_id, name.stem)] = other.digest(name.step, name.target)
+        if {one.model: one.signed for one in plan.models}[other.model]:
+            stem = Name("signature").stem
+            found[elsewhere(other.model, other.release_id, stem)] = other.digest("signature")
     return found
 
 

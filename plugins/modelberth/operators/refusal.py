@@ -12,6 +12,7 @@ from modelberth.core.failure import Failure
 from modelberth.core.plan import PlanRefusedError
 from modelberth.kubernetes.client import ClusterRefusedError
 from modelberth.receipts import EvidenceConflictError, EvidenceForgedError, EvidenceMissingError, StoreError
+from modelberth.signatures.verifier import VerifierUnusableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ _FINAL = (
     EvidenceMissingError,
     PlanRefusedError,
     StoreError,
+    VerifierUnusableError,
 )
 
 

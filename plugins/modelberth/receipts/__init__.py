@@ -14,8 +14,9 @@ from typing import Protocol
 from modelberth.core.offers import undecided
 from modelberth.receipts.evidence import Evidence, EvidenceConflictError, EvidenceMissingError
 from modelberth.receipts.ledger import Ledger, LedgerEntry
+from modelberth.receipts.ledgers import Ledgers
 from modelberth.receipts.signing import EvidenceForgedError, signing_key
-from modelberth.receipts.store import ObjectStore, StoreError, StoreUnreachableError, open_store
+from modelberth.receipts.store import ObjectStore, StoreError, StoreUnreachableError, TooLargeError, open_store
 
 __all__ = [
     "Evidence",
@@ -24,9 +25,11 @@ __all__ = [
     "EvidenceMissingError",
     "Ledger",
     "LedgerEntry",
+    "Ledgers",
     "ObjectStore",
     "StoreError",
     "StoreUnreachableError",
+    "TooLargeError",
     "evidence_at",
     "ledger",
     "ledger_at",

@@ -19,6 +19,10 @@ class StoreError(Exception):
     """The store refused: wrong credentials, no such bucket, too large. Trying again does not help."""
 
 
+class TooLargeError(StoreError):
+    """An object has more bytes than what it should be may have; it was not read."""
+
+
 class StoreUnreachableError(Exception):
     """The store did not answer, or not sensibly. Trying again may help."""
 
@@ -205,5 +209,5 @@ def _status(error: Any) -> int:
 
 def _bounded(data: bytes, limit: int, where: str) -> bytes:
     if len(data) > limit:
-        raise StoreError(f"{where} is larger than {limit} bytes: it is not what it should be and was not read.")
+        raise TooLargeError(f"{where} is larger than {limit} bytes: it is not what it should be and was not read.")
     return data

@@ -73,6 +73,7 @@ def body(asked: Request) -> str:
             "**What was proven** (every byte read again, after staging)",
             _table(("Service", "Model", "Bytes", "How", "Node", "When"), map(_proof, asked.verified)),
             *_content(asked.verified),
+            *_signed(plan),
             *_previews(asked.previews),
             "**How it is rolled out**, in this order; what does not confirm in time is put back",
             _table(("Target", "Pods", "Strategy", "First", "Confirm", "Within"), map(_rollout, plan.targets)),
@@ -152,6 +153,11 @@ def _content(verified: Sequence[Verified]) -> list[str]:
     looked = {one.model: one.receipt for one in verified if one.receipt.get("content")}
     rows = [(model, _counted(receipt["content"]), "; ".join(receipt["findings"])) for model, receipt in looked.items()]
     return ["**What is in it**", _table(("Model", "Problems", "Such as"), rows)] if rows else []
+
+
+def _signed(plan: Plan) -> list[str]:
+    rows = [(model.model, one.kind, str(one)) for model in plan.models for one in model.signed]
+    return ["**Who signed it**", _table(("Model", "Signature of", ""), rows)] if rows else []
 
 
 def _counted(content: Mapping[str, int]) -> str:

@@ -126,7 +126,7 @@ def approval(plan):
 def planned(evidence):
     """Return a plan of the release that *evidence* is about."""
     released = {"model": "minilm", "release_id": evidence.release_id}
-    about = {"revision": REVISION, "source_version": STATS, "files": 1, "bytes": 7}
+    about = {"revision": REVISION, "source_version": STATS, "files": 1, "bytes": 7, "signed": []}
     return plans.parse({"schema": 2, **released, "models": [released | about], "gate": GATE, "targets": [TARGET]})
 
 

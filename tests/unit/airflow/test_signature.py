@@ -1,0 +1,244 @@
+"""Signatures of what a release has uploaded: verified by the real library, put on record, required or shown."""
+
+import builtins
+import json
+
+import pytest
+import yaml
+from airflow.sdk.exceptions import AirflowFailException
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from modelberth.catalog import load
+from modelberth.core.digest import Digest
+from modelberth.core.plan import PlanRefusedError
+from modelberth.core.revision import Revision
+from modelberth.kubernetes.planning import _with_signatures, read_released
+from modelberth.operators.signature import VerifySignatureOperator
+from modelberth.receipts import TooLargeError, store
+from signers import DAY, Certified, KeyPair
+
+MANIFEST = b'{"chunk_digest":"blake3","chunk_size":8388608,"files":[],"schema":1}'
+REVISION = Revision("minilm", Digest.of(MANIFEST))
+KEY = f"modelberth/models/minilm/revisions/{REVISION.digest.hex}/manifest.json.sig"
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    """Who is to sign."""
+    return KeyPair.make(tmp_path_factory.mktemp("key"))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """What a bundle of the revision is made over."""
+    folder = tmp_path / "revision"
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(MANIFEST)
+    return folder
+
+
+@pytest.fixture
+def asked(catalog):
+    """Writes the model's file with a key ``signature``."""
+
+    def write(**signature):
+        document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+        catalog.write("models/minilm.yaml", document | {"signature": signature})
+
+    return write
+
+
+@pytest.fixture
+def uploaded(evidence):
+    """The receipts of a release that has uploaded the revision."""
+    evidence.write("resolve", {"source_version": "v1"})
+    evidence.write("upload", {"revision": str(REVISION), "files": 1, "bytes": 7})
+    return evidence
+
+
+@pytest.fixture
+def look(uploaded, context):
+    """Runs the task, and returns what is on record then."""
+
+    def run():
+        VerifySignatureOperator(task_id="signature", model="minilm").execute(context)
+        return uploaded.read("signature")["signed"][0]
+
+    return run
+
+
+def test_a_signed_revision_is_valid_and_the_receipt_says_by_whom(asked, key, directory, objects, look):
+    asked(policy="require", key=str(key.public))
+    objects[KEY] = key.sign(directory)
+    found = look()
+    assert (found["result"], found["problems"]) == ("valid", [])
+    assert found["by"].startswith("key sha256:")
+
+
+def test_a_key_can_be_in_the_catalog_itself(asked, key, directory, objects, look):
+    asked(policy="require", key=key.public.read_text())
+    objects[KEY] = key.sign(directory)
+    assert look()["result"] == "valid"
+
+
+def test_a_revision_that_must_be_signed_and_is_not_ends_the_release_until_it_is(asked, key, directory, objects, look):
+    asked(policy="require", key=str(key.public))
+    with pytest.raises(AirflowFailException, match=r"none by key sha256:.*modelberth sign.*clear the task 'signature'"):
+        look()
+    objects[KEY] = key.sign(directory)
+    assert look()["result"] == "valid"
+
+
+def test_a_release_goes_on_where_a_missing_signature_is_only_shown(asked, key, objects, look):
+    asked(key=str(key.public))
+    assert look()["result"] == "none"
+
+
+def test_a_signature_that_somebody_took_away_stays_valid_by_its_receipt(asked, key, directory, objects, look):
+    asked(policy="require", key=str(key.public))
+    objects[KEY] = key.sign(directory)
+    before = look()
+    del objects[KEY]
+    assert look() == before
+
+
+def test_another_key_in_the_catalog_is_verified_with_anew(asked, key, directory, objects, look, tmp_path):
+    asked(policy="require", key=str(key.public))
+    objects[KEY] = key.sign(directory)
+    look()
+    asked(policy="require", key=str(KeyPair.make(tmp_path / "other").public))
+    with pytest.raises(AirflowFailException, match="is invalid: It is not by key sha256:"):
+        look()
+
+
+def test_what_was_valid_says_nothing_of_another_revision_that_is_uploaded_later(
+    asked, key, directory, objects, look, uploaded
+):
+    asked(policy="require", key=str(key.public))
+    objects[KEY] = key.sign(directory)
+    look()
+    uploaded.write("upload", {"revision": f"minilm@sha256:{'cd' * 32}", "files": 1, "bytes": 7})
+    with pytest.raises(AirflowFailException, match="is none by"):
+        look()
+
+
+def bundles(key, directory):
+    """Return bundles that are no good, each with what is said of it."""
+    good = key.sign(directory)
+    (directory / "manifest.json").write_bytes(b"{}")
+    other = key.sign(directory)
+    (directory / "more.json").write_bytes(b"{}")
+    broken = json.loads(good)
+    broken["dsseEnvelope"]["payload"] = json.loads(other)["dsseEnvelope"]["payload"]
+    stranger = KeyPair.make(directory.parent / "stranger")
+    return {
+        "of another revision": (other, f"It signs another revision: {Digest.of(b'{}')}"),
+        "of more than the manifest": (key.sign(directory), "It signs 'manifest.json', 'more.json', not"),
+        "by another key": (stranger.sign(directory), "It is not by key sha256:.*Key mismatch"),
+        "whose content was exchanged": (json.dumps(broken).encode(), "It is not by key sha256:.*InvalidSignature"),
+        "cut off": (good[:-10], "JSONDecodeError"),
+        "empty": (b"", "JSONDecodeError"),
+        "not text": (b"\xff\xfe", "UnicodeDecodeError"),
+        "no bundle": (b'{"a": 1}', "KeyError"),
+        "a list": (b"[]", "TypeError"),
+        "nested deeply": (b"[" * 900 + b"]" * 900, "It is not by|It is no bundle"),
+        "of too many parts": (b"[" + b"{}," * 2000 + b"{}]", "It is no bundle: It has over 1000"),
+    }
+
+
+def test_bundles_that_are_no_good_are_refused_each_with_its_reason(asked, key, directory, objects, look, uploaded):
+    asked(policy="require", key=str(key.public))
+    for name, (bundle, said) in bundles(key, directory).items():
+        objects[KEY] = bundle
+        with pytest.raises(AirflowFailException, match=f"(?s)is invalid: .*{said}") as raised:
+            look()
+        assert uploaded.read("signature")["signed"][0]["result"] == "invalid", name
+        assert len(str(raised.value)) < 1000, name
+
+
+def test_a_bundle_that_is_too_large_is_not_read(asked, key, look, monkeypatch):
+    asked(policy="require", key=str(key.public))
+    real = store._S3Store.read
+
+    def read(self, name, limit=0):
+        if name.endswith(".sig"):
+            assert limit == 1024**2
+            raise TooLargeError(f"{name} is larger than {limit} bytes")
+        return real(self, name, limit)
+
+    monkeypatch.setattr(store._S3Store, "read", read)
+    with pytest.raises(AirflowFailException, match=r"is invalid: .* is larger than"):
+        look()
+
+
+def test_a_certificate_of_the_authority_may_sign(asked, directory, objects, look, tmp_path):
+    signer = Certified.make(tmp_path / "pki")
+    asked(policy="require", certificates=str(signer.root))
+    objects[KEY] = signer.sign(directory)
+    found = look()
+    assert found["by"].startswith("certificate 'CN=release' (sha256:")
+
+
+def test_a_certificate_of_another_authority_may_not_sign(asked, directory, objects, look, tmp_path):
+    asked(policy="require", certificates=str(Certified.make(tmp_path / "ours").root))
+    objects[KEY] = Certified.make(tmp_path / "theirs").sign(directory)
+    with pytest.raises(AirflowFailException, match=r"It is not by certificates sha256:.*X509StoreContextError"):
+        look()
+
+
+@pytest.mark.parametrize(("valid", "name"), [((-3 * DAY, -DAY), "expired"), ((DAY, 2 * DAY), "to come")])
+def test_a_certificate_that_is_not_valid_now_proves_nothing(asked, directory, objects, look, tmp_path, valid, name):
+    signer = Certified.make(tmp_path / "pki", name, valid)
+    asked(policy="require", certificates=str(signer.root))
+    objects[KEY] = signer.sign(directory)
+    with pytest.raises(AirflowFailException, match=f"certificate 'CN={name}' .* is valid from .* only"):
+        look()
+
+
+def test_a_bundle_by_a_key_is_not_one_by_a_certificate(asked, key, directory, objects, look, tmp_path):
+    asked(policy="require", certificates=str(Certified.make(tmp_path / "pki").root))
+    objects[KEY] = key.sign(directory)
+    with pytest.raises(AirflowFailException, match=r"It is not by certificates sha256:"):
+        look()
+
+
+def test_a_key_that_is_not_there_or_is_none_is_said_before_any_bundle_is_looked_at(asked, look, tmp_path):
+    ed25519_key = KeyPair.make(tmp_path / "ed", key=ed25519.Ed25519PrivateKey.generate())
+    (tmp_path / "text").write_text("hello")
+    for value, said in (
+        ("/nowhere/key.pub", r"'key' cannot be read: /nowhere/key.pub: No such file"),
+        (str(tmp_path / "text"), "'key' is no public key that can be used"),
+        (str(ed25519_key.public), "Expected the PEM of an EC key"),
+    ):
+        asked(key=value)
+        with pytest.raises(AirflowFailException, match=said):
+            look()
+    asked(certificates=str(tmp_path / "text"))
+    with pytest.raises(AirflowFailException, match="'certificates' are none"):
+        look()
+
+
+def test_without_the_library_it_is_said_what_to_install(asked, key, look, monkeypatch):
+    asked(key=str(key.public))
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("model_signing"):
+            raise ModuleNotFoundError("No module named 'model_signing'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(AirflowFailException, match=r"Install what requirements\.txt has for them: model-signing"):
+        look()
+
+
+def test_the_plan_says_who_signed_and_is_refused_without_what_is_required(asked, key, look, uploaded):
+    asked(key=str(key.public))
+    look()
+    model = load().model("minilm")
+    released = _with_signatures(model, read_released(model, uploaded), uploaded)
+    assert [one.result for one in released.signed] == ["none"]
+    asked(policy="require", key=str(key.public))
+    model = load().model("minilm")
+    with pytest.raises(PlanRefusedError, match="none by key sha256:"):
+        _with_signatures(model, read_released(model, uploaded), uploaded)
