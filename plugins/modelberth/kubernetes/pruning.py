@@ -87,7 +87,7 @@ class Pruning:
 
     def _last_live(self, model: Model, lying: Sequence[Lying]) -> list[Use]:
         found = {
-            (service.name, model.name): [one.snapshot for one in reversed(lived(model, service.name, service))]
+            (service.name, model.name): [one.snapshot for one in reversed(lived(model, service))]
             for service in self.catalog.services_of(model.name)
         }
         return last_live(found, lying, {model.name: model.retention.keep_live})

@@ -23,11 +23,10 @@ from modelberth.receipts import (
     StoreUnreachableError,
     ledger,
     open_store,
-    release_evidence,
     signing_key,
 )
 from modelberth.receipts.audit import Auditor
-from modelberth.receipts.lived import lived, switched_by
+from modelberth.receipts.lived import last_switch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,8 +136,7 @@ def _compared(catalog: Catalog, model: Model) -> Found:
     for service in catalog.services_of(model.name):
         try:
             situation = Situation(catalog, model.name, service.name)
-            past = lived(model, service.name, service)
-            last = switched_by(release_evidence(model, past[-1].by)) if past else None
+            last = last_switch(model, service)
             for target in situation.targets:
                 seen = _seen(situation, target)
                 left = _left(last, model.name, target.name) if last else None

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from modelberth.catalog import load
 from modelberth.core.plan import parse
 from modelberth.core.receipt import Name, elsewhere
+from modelberth.kubernetes.planning import read_released
 from modelberth.operators import assets, release_of
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import ledger, release_evidence
@@ -77,10 +78,16 @@ def _replaced(model: Model, evidence: Evidence) -> None:
     """Tell the ledger which release a rollback took out of service: refresh does not propose its version again."""
     said = evidence.read("plan").get("rollback") or {"instead_of": []}
     for release_id in said["instead_of"]:
-        plan = parse(release_evidence(model, release_id).read("plan")["plan"])
-        about = {"revision": str(plan.own.revision), "source_version": plan.own.source_version}
+        about = _about(model, release_evidence(model, release_id))
         reason = f"rolled back by {evidence.release_id}" + (f": {said['reason']}" if said["reason"] else "")
         ledger(model).record("rolled-back", release_id, **about, reason=reason)
+
+
+def _about(model: Model, evidence: Evidence) -> dict[str, str | None]:
+    """Return what a release brought: what was taken along by another need not have a plan of its own."""
+    receipt = evidence.find("plan")
+    own = parse(receipt["plan"]).own if receipt else read_released(model, evidence)
+    return {"revision": str(own.revision), "source_version": own.source_version}
 
 
 def _require_live(evidence: Evidence, plan: Plan) -> None:

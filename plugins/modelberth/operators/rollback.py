@@ -141,7 +141,7 @@ class PlanRollbackOperator(BaseOperator):
             ask, now = asked(context), datetime.now(UTC)
             situation = Situation(load(), ask.model, ask.service)
             evidence = release_evidence(situation.model, release_of(context))
-            past = lived(situation.model, ask.service, situation.service)
+            past = lived(situation.model, situation.service)
             found = _candidates(situation, past, evidence)
             text = table(found, now)
             self.log.info("Model %s at service %s:\n%s", ask.model, ask.service, text)

@@ -4,53 +4,104 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from modelberth.core import approval
 from modelberth.core.ledger import LIVE
 from modelberth.core.plan import PlanRefusedError, parse
 from modelberth.core.rollback import Lived
-from modelberth.receipts import evidence_at, ledger, release_evidence
+from modelberth.receipts import evidence_at, ledger_at
+from modelberth.receipts.damage import OnClaim
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from modelberth.core.plan import Plan
     from modelberth.receipts import Evidence, ModelConfig
-    from modelberth.receipts.damage import OnClaim
 
 _AT_ONCE = 16
 
 
-def lived(model: ModelConfig, service: str, where: OnClaim) -> list[Lived]:
+class _Bound(Protocol):
+    @property
+    def model(self) -> str: ...
+
+
+class Serving(OnClaim, Protocol):
+    """A service of the catalog: where it is, and the models that it binds."""
+
+    @property
+    def name(self) -> str:
+        """What plans call it."""
+        ...
+
+    @property
+    def bindings(self) -> Sequence[_Bound]:
+        """What names a model each."""
+        ...
+
+
+class _Switch(NamedTuple):
+    """A snapshot that went live, and the receipts of the release whose plan did it."""
+
+    lived: Lived
+    evidence: Evidence
+
+
+def lived(model: ModelConfig, service: Serving) -> list[Lived]:
     """Return every snapshot of *model* that was live at *service*, on the claim that it is on now, the oldest first.
 
-    :param where: The service.
     :raises EvidenceForgedError: A receipt or an entry of the ledger is not ours; then nothing is known for sure.
     """
-    releases = sorted({entry.release_id for entry in ledger(model).entries() if entry.event in ("approved", "live")})
+    return [one.lived for one in _switches(model, service)]
+
+
+def last_switch(model: ModelConfig, service: Serving) -> Evidence | None:
+    """Return the receipts of the release whose plan brought into service what of *model* was live last.
+
+    :raises EvidenceForgedError: A receipt or an entry of the ledger is not ours; then nothing is known for sure.
+    """
+    found = _switches(model, service)
+    return found[-1].evidence if found else None
+
+
+def _switches(model: ModelConfig, service: Serving) -> list[_Switch]:
+    """Return what went live, the oldest first, each once: what was taken along may be known from two releases."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda one: _lived(release_evidence(model, one), service, where), releases)
-        return sorted((one for some in found for one in some), key=lambda one: (one.at, one.by))
+        some = pool.map(lambda release: _switch(release, model.name, service), _releases(model, service))
+        found = {one.lived: one for one in some if one}
+    return sorted(found.values(), key=lambda one: (one.lived.at, one.lived.by))
 
 
-def _lived(release: Evidence, service: str, where: OnClaim) -> list[Lived]:
-    """Return what one release brought into service at *service*: nothing unless it is live at all its targets there."""
-    evidence = switched_by(release)
+def _releases(model: ModelConfig, service: Serving) -> Iterator[Evidence]:
+    """Yield all releases whose plan may have switched *model*: its own, and those of models that *service* serves too.
+
+    A release that took another model along is named by that model's last receipt, but only once it is live everywhere:
+    before that, and where a later target failed, only its own plan says so.
+    """
+    for name in sorted({model.name, *(binding.model for binding in service.bindings)}):
+        entries = ledger_at(model.receipts.url, model.receipts.connection, name).entries()
+        approved = sorted({entry.release_id for entry in entries if entry.event in ("approved", "live")})
+        yield from (evidence_at(model.receipts.url, model.receipts.connection, name, one) for one in approved)
+
+
+def _switch(release: Evidence, model: str, service: Serving) -> _Switch | None:
+    """Return what one release brought of *model*: nothing unless it is live at all its targets at *service*."""
+    evidence = _switched_by(release)
     plan = _plan(evidence)
-    targets = [one for one in plan.targets if one.service == service] if plan else []
+    targets = [one for one in plan.targets if one.service == service.name and one.bindings_of(model)] if plan else []
     outcomes = [evidence.find("outcome", one.name) for one in targets]
     if plan is None or not targets or any(one is None or one["result"] != LIVE for one in outcomes):
-        return []
-    if approval.place_problem(approval.place(targets[0]), where):
-        return []
+        return None
+    if approval.place_problem(approval.place(targets[0]), service):
+        return None
     at = max(datetime.fromisoformat(one["at"]) for one in outcomes if one)
-    return [
-        Lived(targets[0].snapshot_of(one.model), one.release_id, release.release_id, at)
-        for one in plan.models
-        if one.model == release.model and targets[0].bindings_of(one.model)
-    ]
+    [proven] = [one.release_id for one in plan.models if one.model == model]
+    by = proven if model != plan.model else plan.release_id
+    return _Switch(Lived(targets[0].snapshot_of(model), proven, by, at), evidence)
 
 
-def switched_by(release: Evidence) -> Evidence:
+def _switched_by(release: Evidence) -> Evidence:
     """Return the receipts of the release whose plan brought *release* into service: its own, or one that took it along.
 
     :raises EvidenceForgedError: Its record is not ours.
