@@ -23,7 +23,8 @@
 The first of ``models`` is the release's own; the others are switched with it, each proven by the receipts of its own
 release. In a rollback the first is of the earlier release that brought what is served again. ``from`` is null where
 the variable is not set; ``revision_from`` is the pod template's annotation as it was found; ``difference`` is null
-where what is live has no manifest in the bucket. ``strategy`` is the workload's own.
+where what is live has no manifest in the bucket, and in a rollback, which asks no bucket. ``strategy`` is the
+workload's own.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def body(asked: Request) -> str:
         [
             _table(("", ""), _release(plan)),
             "**What changes**",
-            _table(("Target", "Workload", "Model", "Against what is live"), _each(_changes, plan.targets)),
+            _table(("Target", "Workload", "Model", "Against what is live"), _changes(plan)),
             _table(("Target", "Variable", "", "Value"), _each(_bindings, plan.targets)),
             "**What was proven** (every byte read again, after staging)",
             _table(("Service", "Model", "Bytes", "How", "Node", "When"), map(_proof, asked.verified)),
@@ -103,13 +103,19 @@ def _model(one: Released, of: str) -> list[Row]:
     ]
 
 
-def _changes(target: Target) -> list[Row]:
-    return [(target.name, str(target), one.model, _difference(one.difference)) for one in target.served]
+def _changes(plan: Plan) -> list[Row]:
+    unknown = "not compared: a rollback asks no bucket" if plan.rollback else _NO_MANIFEST
+    return [
+        (target.name, str(target), one.model, _difference(one.difference) if one.difference else unknown)
+        for target in plan.targets
+        for one in target.served
+    ]
 
 
-def _difference(difference: Difference | None) -> str:
-    if difference is None:
-        return "cannot be known: what is live has no manifest in the bucket"
+_NO_MANIFEST = "cannot be known: what is live has no manifest in the bucket"
+
+
+def _difference(difference: Difference) -> str:
     if difference.live is None:
         return f"no model of ours is live; {difference.added} files, {human(difference.bytes)}"
     if not (difference.added or difference.changed or difference.removed):

@@ -64,6 +64,13 @@ def test_the_difference_to_what_is_live_is_said(difference, said):
     assert said in body(a_request(targets=(a_target(served=(a_served(difference=difference),)),)))
 
 
+def test_a_rollback_that_did_not_ask_the_bucket_does_not_say_what_the_bucket_lacks():
+    served = (a_target(served=(a_served(difference=None),)),)
+    shown = body(a_request(models=(a_released(release_id="20260101t030405z-9f86d08188"),), targets=served))
+    assert "not compared: a rollback asks no bucket" in shown
+    assert "no manifest" not in shown
+
+
 def test_everything_that_a_decision_rests_on_is_shown():
     asked = a_request()
     shown, plan = body(asked), asked.plan
