@@ -2,6 +2,7 @@
 
 python -m modelberth check [MODEL...]    look at all that the catalog names; exit code 1 when something is wrong
 python -m modelberth schemas             write the JSON Schemas that editors read (include/schemas)
+python -m modelberth sign ...            what ``modelberth sign`` does, where that program is not installed
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from contextlib import redirect_stdout
 
 from modelberth.catalog import editors, load
+from modelberth.signatures import program
 
 
 def main() -> int:
@@ -20,7 +22,10 @@ def main() -> int:
     check = commands.add_parser("check", help="look at all that the catalog names: connections, claims, rights, ...")
     check.add_argument("names", metavar="MODEL", nargs="*", help="by default all")
     commands.add_parser("schemas", help="write the JSON Schemas that editors read")
-    arguments = parser.parse_args()
+    commands.add_parser("sign", help="sign a revision in a bucket", add_help=False)
+    arguments, _ = parser.parse_known_args() if sys.argv[1:2] == ["sign"] else (parser.parse_args(), [])
+    if arguments.command == "sign":
+        program.main()
     return _check(arguments.names) if arguments.command == "check" else _schemas()
 
 

@@ -133,6 +133,14 @@ def test_each_answer_that_may_be_needed_is_a_gate_of_its_own(dags, catalog, rule
     assert before["serving.embedder.check"] == {names[-1]}
 
 
+def test_a_signature_is_looked_for_where_the_models_file_asks_and_nothing_is_staged_before(dags, catalog):
+    path = catalog / "models/minilm.yaml"
+    path.write_text(path.read_text() + "signature: {key: include/release.pub}\n")
+    before = upstream(dags()["release_minilm"])
+    assert before["bucket.signature"] == {"bucket.upload"}
+    assert before["claim.embedder.sync"] == {"bucket.signature"}
+
+
 def test_a_preview_comes_between_the_plan_and_the_gate_once_a_service(dags, catalog):
     further = {"container": "server", "variable": "MODEL_PATH", "model": "minilm"}
     there = {"workload": {"kind": "Deployment", "name": "canary"}}

@@ -121,6 +121,8 @@ def look(
                 for one in services
             },
         }
+        if model.signatures:
+            asked["signature"] = pool.submit(_verifiers, model)
     version, in_source = source.result()
     findings = {"source": in_source, **{name: answer.result() for name, answer in asked.items()}}
     if not services:
@@ -162,6 +164,22 @@ def _list_bucket(model: Model) -> list[str]:
 def _read_receipts(model: Model, release_id: str) -> list[str]:
     release_evidence(model, release_id).find("resolve")
     return []
+
+
+def _verifiers(model: Model) -> list[Finding]:
+    """Return why a signature could not be verified, whoever had made it."""
+    from modelberth.signatures.configured import verifier_of
+    from modelberth.signatures.verifier import VerifierUnreachableError, VerifierUnusableError
+
+    found = []
+    for asked in model.signatures.values():
+        try:
+            verifier_of(asked)
+        except VerifierUnusableError as error:
+            found.append(Finding(str(error)))
+        except VerifierUnreachableError as error:
+            found.append(Finding(str(error), passing=True))
+    return found
 
 
 def _ask_cluster(catalog: Catalog, model: Model, service: Service) -> list[str]:

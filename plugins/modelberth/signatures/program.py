@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.layout import BucketUrl
 from modelberth.core.revision import Revision
 from modelberth.engine import cli
@@ -27,6 +28,10 @@ def main() -> None:
 def _sign(arguments: argparse.Namespace, stop: Stop) -> Result:
     from modelberth.signatures.signer import Order, sign
 
+    if arguments.sigstore and (arguments.certificate or arguments.chain):
+        raise Failure(ExitCode.REFUSED, "--certificate and --chain belong to --key: Sigstore makes its own.")
+    if arguments.key and arguments.trust_config:
+        raise Failure(ExitCode.REFUSED, "--trust-config belongs to --sigstore: a key needs none.")
     order = Order(
         BucketUrl.parse(arguments.bucket),
         value(Revision.parse, arguments.revision),

@@ -61,6 +61,13 @@ def test_what_the_source_holds_is_proposed(resolve, source, evidence, ledger):
     assert [(entry.event, entry.source_version) for entry in ledger.entries()] == [("proposed", version)]
 
 
+def test_a_signature_that_nobody_could_verify_is_refused_before_anything_is_moved(resolve, catalog):
+    document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+    catalog.write("models/minilm.yaml", document | {"signature": {"key": "/nowhere/key.pub"}})
+    with pytest.raises(AirflowFailException, match=r"'key' cannot be read: /nowhere/key\.pub"):
+        resolve()
+
+
 @pytest.mark.parametrize(
     ("rules", "said"),
     [

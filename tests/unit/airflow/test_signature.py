@@ -242,3 +242,33 @@ def test_the_plan_says_who_signed_and_is_refused_without_what_is_required(asked,
     model = load().model("minilm")
     with pytest.raises(PlanRefusedError, match="none by key sha256:"):
         _with_signatures(model, read_released(model, uploaded), uploaded)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({}, "expected one of key, certificates, identity; got none"),
+        ({"key": "a", "certificates": "b"}, "expected one of key, certificates, identity; got key, certificates"),
+        ({"identity": "bob@example.org"}, "identity and issuer belong together"),
+        ({"key": "a", "issuer": "https://example.org"}, "identity and issuer belong together"),
+        ({"key": "a", "trusted_root": "b"}, "trusted_root is for identity"),
+        ({"policy": "must", "key": "a"}, "'off', 'warn' or 'require'"),
+        ({"key": ""}, "at least 1 character"),
+    ],
+)
+def test_a_catalog_that_does_not_say_whose_signature_is_refused(asked, keys, said):
+    asked(**keys)
+    [problem] = load().problems["minilm"]
+    assert said in problem
+
+
+def test_a_private_key_in_the_catalog_is_refused_and_never_repeated(asked, key):
+    asked(key=key.private.read_text())
+    [problem] = load().problems["minilm"]
+    assert "a private key has no place here" in problem
+    assert key.private.read_text().splitlines()[1] not in problem
+
+
+def test_a_signature_that_is_off_is_not_looked_for(asked):
+    asked(policy="off")
+    assert load().model("minilm").signatures == {}

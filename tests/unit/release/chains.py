@@ -16,6 +16,7 @@ from modelberth.core.receipt import RESTS_ON, Name, elsewhere
 from modelberth.core.revision import Revision, Snapshot
 from modelberth.receipts import Evidence, Ledger
 from modelberth.receipts.audit import Auditor, Folder
+from modelberth.receipts.signed import write_signed
 from modelberth.receipts.signing import PublicKey, SigningKey
 
 if TYPE_CHECKING:
@@ -64,9 +65,12 @@ class Shelf:
         auditor = Auditor(Folder(self.root), PublicKey(self.key.public_key))
         return auditor.audit(model, release_id, now or datetime.now(UTC)).problems
 
-    def release(self, release_id: str, digit: str = "1", *, model: str = "minilm", until: str = "record") -> Plan:
+    def release(
+        self, release_id: str, digit: str = "1", *, model: str = "minilm", until: str = "record", signed: Any = ()
+    ) -> Plan:
         """Write a release of two targets, from its first step to *until*, and what the ledger is told on the way."""
         evidence, plan = self.evidence(release_id, model), a_release(release_id, digit, model)
+        plan = replace(plan, models=(replace(plan.own, signed=signed),))
         for step, write in STEPS.items():
             write(self, evidence, plan)
             if step == until:
@@ -159,6 +163,8 @@ def _resolve(shelf: Shelf, evidence: Evidence, plan: Plan) -> None:
 
 def _upload(shelf: Shelf, evidence: Evidence, plan: Plan) -> None:
     evidence.write("upload", {"revision": str(plan.own.revision), "files": plan.own.files, "bytes": plan.own.bytes})
+    if plan.own.signed:
+        write_signed(evidence, plan.own.revision, plan.own.signed)
 
 
 def _staged(step: str) -> Any:

@@ -14,6 +14,7 @@ import pytest
 from chains import FIRST, SECOND, STEPS, THIRD, Shelf, a_release, about, an_answer
 
 from modelberth.core.plan import Gate
+from modelberth.core.signature import Signed
 from modelberth.receipts import StoreError
 from modelberth.receipts.audit import Folder
 from modelberth.receipts.signing import SigningKey
@@ -185,6 +186,53 @@ def test_what_only_the_keys_holder_could_write_must_still_say_what_it_must(shelf
     shelf.relink(SECOND)
     problems = [str(problem) for problem in shelf.audit(SECOND, now=later())]
     assert any(one.startswith(f"minilm/{SECOND}/{file}") and said in one for one in problems), problems
+
+
+SIGNED = (Signed("revision", "valid", "key sha256:9a", "key sha256:9a"),)
+
+
+def test_a_signed_release_is_whole_also_when_the_signature_was_looked_at_twice(shelf):
+    evidence = shelf.evidence(THIRD)
+    shelf.release(THIRD, "4", until="upload", signed=(replace(SIGNED[0], result="none", by=None),))
+    shelf.release(THIRD, "4", signed=SIGNED)
+    assert evidence.find("plan")["previous"]["02-signature"] == str(evidence.digest("signature"))
+    assert shelf.path(THIRD, "02-signature.2.json").exists()
+    assert shelf.audit(THIRD, now=later()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "file", "said"),
+    [
+        (lambda shelf: shelf.path(THIRD, "02-signature.json").unlink(), "02-signature.json", "is missing"),
+        (
+            lambda shelf: rewrite(
+                shelf, shelf.path(THIRD, "02-signature.json"), lambda r: r.update(signed=[]), shelf.key
+            ),
+            "02-signature.json",
+            "does not say of the signatures",
+        ),
+        (
+            lambda shelf: rewrite(
+                shelf, shelf.path(THIRD, "02-signature.json"), lambda r: r.update(revision="minilm@x"), shelf.key
+            ),
+            "02-signature.json",
+            "does not say of the signatures",
+        ),
+        (
+            lambda shelf: rewrite(
+                shelf, shelf.path(THIRD, "05-plan.json"), lambda r: r["previous"].pop("02-signature"), shelf.key
+            ),
+            "05-plan.json",
+            "does not rest on 02-signature",
+        ),
+    ],
+)
+def test_a_plan_that_says_who_signed_rests_on_a_receipt_that_says_the_same(shelf, change, file, said):
+    shelf.release(THIRD, "4", signed=SIGNED)
+    change(shelf)
+    shelf.relink(THIRD)
+    problems = [str(problem) for problem in shelf.audit(THIRD, now=later())]
+    assert any(one.startswith(f"minilm/{THIRD}/{file}") and said in one for one in problems), problems
 
 
 def test_an_old_attempt_put_in_the_place_of_a_newer_one_is_found(shelf):

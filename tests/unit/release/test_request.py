@@ -11,6 +11,7 @@ from plans import a_binding, a_gate, a_plan, a_released, a_served, a_target
 from modelberth.core.confirm import Confirm, Probe
 from modelberth.core.people import People
 from modelberth.core.plan import Approver, Canary, Capacity, Difference
+from modelberth.core.signature import Signed
 from modelberth.sensors.request import Request, Verified, body, subject
 
 VERIFIED = {"bytes": 91_000_000, "how": "direct", "node": "node-1", "at": "2026-01-02T03:05:06Z"}
@@ -49,6 +50,17 @@ def test_what_was_found_in_the_content_is_shown_once_a_model():
     shown = body(a_request(verified=[Verified(name, "minilm", looked) for name in ("embedder", "other")]))
     assert shown.count("| minilm | code 1, headers none | code: File 'x.py' is a program. |") == 1
     assert "What is in it" not in body(a_request())
+
+
+def test_who_signed_is_shown_where_the_models_file_asks_for_it():
+    by = "key sha256:9a"
+    found = (Signed("revision", "valid", by, by), Signed("publisher", "invalid", by, None, ("It is | cut off.",)))
+    shown = body(a_request(models=(a_released(signed=found),)))
+    assert "| minilm | revision | valid, by key sha256:9a |" in shown
+    assert "| minilm | publisher | invalid: It is \\| cut off. |" in shown
+    none = body(a_request(models=(a_released(signed=(Signed("revision", "none", by, None),)),)))
+    assert "| minilm | revision | none by key sha256:9a |" in none
+    assert "Who signed it" not in body(a_request())
 
 
 @pytest.mark.parametrize(
