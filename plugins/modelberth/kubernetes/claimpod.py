@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from modelberth.kubernetes import ourpod
 from modelberth.kubernetes.client import ClusterUnreachableError, ObjectMissingError
 from modelberth.kubernetes.pods import trouble
 from modelberth.kubernetes.usage import OURS
@@ -32,7 +33,7 @@ PATIENCE = 900
 LONGEST = 3600
 """Seconds that it may run."""
 
-_USER = 10001
+_NODE_NAME = {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
 _LINES = 10_000
 _UNREACHABLE_FOR = 60
 """Seconds for which an API server that does not answer is asked again."""
@@ -141,43 +142,14 @@ def _is_result(line: str) -> bool:
 
 def document(service: Service, step: str, arguments: Sequence[str], *, writes: bool) -> Document:
     """Return the pod that runs the program with *arguments* on the service's claim, and reaches no bucket."""
-    container = {
-        "name": "base",
-        "image": service.pods.image,
-        "command": ["modelberth"],
-        "args": list(arguments),
-        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "claim", "mountPath": CLAIM, "readOnly": not writes}],
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"generateName": f"{step}-{service.claim}-", "labels": {OURS: step}},
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": LONGEST,
-            "serviceAccountName": service.pods.service_account,
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "fsGroup": _USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-            "volumes": [
-                {"name": "claim", "persistentVolumeClaim": {"claimName": service.claim, "readOnly": not writes}}
-            ],
-        },
-    }
+    return ourpod.document(
+        {"generateName": f"{step}-{service.claim}-", "labels": {OURS: step}},
+        ourpod.Program(
+            "base", service.pods.image, service.pods.service_account, tuple(arguments), LONGEST, (_NODE_NAME,)
+        ),
+        {"name": "claim", "persistentVolumeClaim": {"claimName": service.claim, "readOnly": not writes}},
+        {"mountPath": CLAIM, "readOnly": not writes},
+    )
 
 
 def ended_pods(cluster: Cluster, namespace: str, now: float, after: float) -> list[str]:

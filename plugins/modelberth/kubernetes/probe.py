@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core.probe import Order, heard
+from modelberth.kubernetes import ourpod
 from modelberth.kubernetes.client import ObjectChangedError, ObjectMissingError
 from modelberth.kubernetes.pods import trouble
 
@@ -26,7 +27,6 @@ PATIENCE = 120
 
 _ORDER = "modelberth.dev/order"
 _SECRET = "/var/run/secrets/modelberth"  # noqa: S105  (a path)
-_USER = 10001
 
 Document = dict[str, Any]
 
@@ -93,44 +93,18 @@ class ProbePod:
 
 def pod_of(name: str, plan: Plan, order: Order, probe: Probe) -> Document:
     """Return the probe pod *name* that is to ask what *order* says."""
-    container = {
-        "name": "probe",
-        "image": probe.image,
-        "command": ["modelberth"],
-        "args": ["probe", order.dump(), "--secret", _SECRET],
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "secret", "mountPath": _SECRET, "readOnly": True}],
-    }
     labels = {
         "modelberth.dev/model": plan.model,
         "modelberth.dev/release": plan.release_id,
         "modelberth.dev/step": "probe",
     }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": labels, "annotations": {_ORDER: _digest(order)}},
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": PATIENCE,
-            "serviceAccountName": probe.service_account,
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "fsGroup": _USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-            "volumes": [{"name": "secret", "secret": {"secretName": probe.secret, "defaultMode": 0o440}}],
-        },
-    }
+    arguments = ("probe", order.dump(), "--secret", _SECRET)
+    return ourpod.document(
+        {"name": name, "labels": labels, "annotations": {_ORDER: _digest(order)}},
+        ourpod.Program("probe", probe.image, probe.service_account, arguments, PATIENCE),
+        {"name": "secret", "secret": {"secretName": probe.secret, "defaultMode": 0o440}},
+        {"mountPath": _SECRET, "readOnly": True},
+    )
 
 
 def _digest(order: Order) -> str:

@@ -21,7 +21,7 @@ from modelberth.core.ownership import OURS
 from modelberth.core.plan import PlanRefusedError
 from modelberth.core.progress import State
 from modelberth.core.rollout import Action, Do
-from modelberth.kubernetes import by_hand, capacity, patch, workload
+from modelberth.kubernetes import by_hand, patch, workload
 from modelberth.kubernetes.asked import SOAK_PAUSE
 from modelberth.kubernetes.client import (
     ClusterRefusedError,
@@ -31,6 +31,7 @@ from modelberth.kubernetes.client import (
 )
 from modelberth.kubernetes.confirm import Confirming, missing
 from modelberth.kubernetes.diagnosis import diagnose
+from modelberth.kubernetes.lastlook import require_possible
 from modelberth.kubernetes.observing import Observing
 from modelberth.kubernetes.pods import trouble
 from modelberth.receipts import (
@@ -195,10 +196,7 @@ class Rollout:
 
     def _start(self, _: Action, sight: Sight) -> None:
         self._proof.require_unchanged()
-        keepers = ((binding, workload.kept_by(sight.document, binding)) for binding in self.target.bindings)
-        if kept := [f"{binding} is kept by {keeper} by now" for binding, keeper in keepers if keeper]:
-            raise RolloutRefusedError(f"{self.target} was not changed: {'; '.join(kept)}. Start a new release.")
-        self._require_room(sight.document)
+        require_possible(self._known.cluster, self.target, sight.document)
         deployment_revision = workload.notes(sight.document).get("deployment.kubernetes.io/revision")
         body = {
             "plan_digest": str(self.plan.digest),
@@ -206,12 +204,6 @@ class Rollout:
             "deployment_revision": deployment_revision,
         }
         self._proof.write("started", body)
-
-    def _require_room(self, document: Document) -> None:
-        """Refuse what has no room by now; where nothing changes no pod is replaced, and none is needed."""
-        changes = any(one.from_ != one.to for one in self.target.bindings)
-        if problems := capacity.problems(self._known.cluster, document) if changes else []:
-            raise RolloutRefusedError(f"{self.target} was not changed: {' '.join(problems)}")
 
     def _patch(self, operations: list[Document]) -> None:
         self._known.cluster.patch(f"{self._known.path}?fieldManager={OURS}", operations)

@@ -13,6 +13,7 @@ from kubernetes.client import models as k8s
 from modelberth.catalog import load
 from modelberth.core import approval
 from modelberth.core.revision import Snapshot
+from modelberth.kubernetes.ourpod import USER
 from modelberth.operators import release_of
 from modelberth.operators.outcome import Outcome, summary
 from modelberth.operators.refusal import refusals_are_final
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 CLAIM = "/claim"
 """Where our pods see the claim; serving pods see it where they like."""
-
-USER = 10001
 
 STAYS, LOOK = 15.0, 0.2
 """Seconds for which a task stays with its pod before it is deferred, and between two looks. A small model's pod ends
@@ -221,7 +220,8 @@ class ModelPodOperator(KubernetesPodOperator):
         basis = self.basis()
         if outcome.mismatch and not self.reads_bucket:
             model, snapshot = self.damaged(basis, outcome.report)
-            record = damage_record(self.catalog.model(model), self.service)
+            config = self.config if model == self.model else self.catalog.model(model)
+            record = damage_record(config, self.service)
             record.add(snapshot, f"{self.step} of release {self.release_id}", outcome.problems)
         result = outcome.result(self.step, **self.expected(basis))
         result |= {"pod": outcome.where, "node": outcome.node, **approval.place(self.service)}
