@@ -8,6 +8,8 @@ from importlib import import_module
 
 from airflow.plugins_manager import AirflowPlugin
 
+from modelberth.operators import pools
+
 _EARLY_IN = {"scheduler", "dag-processor", "triggerer"}
 """The first two fork for each task and each Dag file: what they have imported, their children need not. The third
 would import it while the first rollout waits. It takes seconds."""
@@ -32,3 +34,4 @@ class ModelberthPlugin(AirflowPlugin):
     """Modelberth's parts that are not in Dags."""
 
     name = "modelberth"
+    listeners = (pools,)

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from google.cloud import storage
 
+from mlflow_server import mlflow_server
 from modelberth.core import layout
 from modelberth.core.digest import Digest
 from modelberth.core.fetchlist import FetchList
@@ -107,6 +108,22 @@ def gcs(gcs_endpoint, monkeypatch):
     anybody = storage.client.AnonymousCredentials()
     client = storage.Client("test", anybody, client_options={"api_endpoint": gcs_endpoint})
     return client.create_bucket(f"source-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(scope="session")
+def mlflow(s3, s3_endpoint, tmp_path_factory):
+    """A tracking server with nothing in it."""
+    s3.create_bucket(Bucket="mlflow")
+    with mlflow_server(tmp_path_factory.mktemp("mlflow"), s3_endpoint, KEYS) as server:
+        yield server
+
+
+@pytest.fixture
+def store(connect, s3_endpoint):
+    """The connection to S3."""
+    extra = {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}
+    login = {"login": KEYS["AWS_ACCESS_KEY_ID"], "password": KEYS["AWS_SECRET_ACCESS_KEY"]}
+    return connect("mlflow_s3", conn_type="aws", **login, extra=extra)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """MLflow: a real tracking server, models registered by its own client, artifacts in S3 and behind the server."""
 
 import json
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -10,10 +8,7 @@ from model_files import CONTENT
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.sources import web as asking
 from modelberth.sources.mlflow import RegisteredModel
-from real_servers import ENDS_WITH_US, free_port, started, stopped
-from store_servers import KEYS
 
-PYTHON = Path(__file__).parents[2] / ".local/mlflow/bin/python"
 OTHER = CONTENT | {"config.json": b'{"v": 2}'}
 
 REGISTER = """
@@ -46,36 +41,15 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(files, s3, s3_endpoint, tmp_path_factory):
+def server(files, mlflow):
     """A tracking server with three versions of two models."""
-    assert PYTHON.exists(), "no tracking server: run 'make .local/mlflow/.installed'"
-    s3.create_bucket(Bucket="mlflow")
-    home, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    url = f"http://127.0.0.1:{port}"
-    keys = KEYS | {"MLFLOW_S3_ENDPOINT_URL": s3_endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
-    more = {**keys, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment = ["env", *(f"{name}={value}" for name, value in more.items())]
-    command = [*environment, str(PYTHON), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    stores = ["--backend-store-uri", f"sqlite:///{home}/db", "--artifacts-destination", str(home / "artifacts")]
-    process = started([*command, "--workers", "1", *stores], f"{url}/health", home / "log", seconds=180)
-    command = [*ENDS_WITH_US, *environment, str(PYTHON), "-c", REGISTER, url, str(files)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    yield url
-    stopped(process)
+    mlflow.client(REGISTER, str(files))
+    return mlflow.url
 
 
 @pytest.fixture
-def tracking(server, connect):
-    host, _, port = server.removeprefix("http://").partition(":")
-    return connect("tracking", conn_type="http", schema="http", host=host, port=int(port))
-
-
-@pytest.fixture
-def store(connect, s3_endpoint):
-    extra = {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}
-    login = {"login": KEYS["AWS_ACCESS_KEY_ID"], "password": KEYS["AWS_SECRET_ACCESS_KEY"]}
-    return connect("mlflow_s3", conn_type="aws", **login, extra=extra)
+def tracking(server, mlflow, connect):
+    return connect("tracking", **mlflow.connection)
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ NEEDS = {
 """What the ledger may only say of a release that has the receipt."""
 TELLS = {"resolve": ("proposed", "failed"), "started": ("approved",), "record": ("live",)}
 """What the ledger must say, one of it, of a release that has the receipt."""
+STAGED = "stage"
+"""What the resolve of a stage run says: for which service. It proposes nothing, so the ledger is not told."""
 EXCLUDE = (("rejected", "live"), ("put-back", "live"))
 
 
@@ -50,7 +52,7 @@ def problems(release: Chain, entries: Mapping[str, Entry], plan: Plan | None, no
     the ledger says           | the release                | then
     --------------------------+----------------------------+------------------------------------------
     an event of NEEDS         | has not its receipt        | the receipt is missing
-    none of TELLS             | has the receipt, settled   | the ledger's entry is missing
+    none of TELLS             | has the receipt, settled   | the ledger's entry is missing; not of a stage run
     not rejected              | has an answer that says no | the ledger's entry is missing
     both of EXCLUDE           | any                        | one of them is wrong
     live, approved            | another revision           | the entry is about another
@@ -63,7 +65,12 @@ def problems(release: Chain, entries: Mapping[str, Entry], plan: Plan | None, no
             yield Problem(where, f"is missing, but the ledger says {event!r}")
     for step, events in TELLS.items():
         receipt = next(iter(release.of(step)), None)
-        if receipt and not entries.keys() & set(events) and now - made_at(receipt) > SETTLED:
+        if (
+            receipt
+            and STAGED not in receipt.body
+            and not entries.keys() & set(events)
+            and now - made_at(receipt) > SETTLED
+        ):
             yield Problem(f"{path}-{events[0]}.json", f"is missing, since {receipt.name} is there")
     refusal = next((one for one in release.of("approve") if one.body.get("decision") == approval.REJECT), None)
     if refusal and "rejected" not in entries and now - made_at(refusal) > SETTLED:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from modelberth.core.prune import Seen, Unknown, decide, last_live
 from modelberth.kubernetes import usage
 from modelberth.kubernetes.client import Cluster
+from modelberth.kubernetes.named import named
 from modelberth.receipts import EvidenceForgedError, StoreError, StoreUnreachableError
 from modelberth.receipts.damage import damage_record
 from modelberth.receipts.lived import lived
@@ -45,7 +46,8 @@ class Pruning:
         """Look who uses what: everywhere, anew."""
         models = {one.model for one in lying}
         looks = [usage.look(cluster, self.storage, models) for cluster in self._clusters()]
-        return usage.together([*looks, *(self._of(name, lying) for name in sorted(models | self._bound()))])
+        ours = [self._of(name, lying) for name in sorted(models | self._bound())]
+        return usage.together([*looks, *ours, named(self.catalog.services.values())])
 
     def damaged(self, lying: Sequence[Lying]) -> frozenset[tuple[str, Snapshot]]:
         """Return which of *lying* a release found damaged, with their models.
@@ -109,7 +111,7 @@ def seen_of_model(catalog: Catalog, name: str, lying: Sequence[Lying]) -> Seen:
     """
     claims = {(one.connection, one.namespace, one.claim) for one in catalog.services_of(name)}
     if not claims:
-        return Seen(tuple(pending(catalog.model(name))))
+        return usage.together([Seen(tuple(pending(catalog.model(name)))), named(catalog.services.values())])
     return usage.together([pruning(catalog, *claim).seen(lying) for claim in sorted(claims)])
 
 

@@ -13,10 +13,13 @@ from modelberth.core import layout
 from modelberth.core.digest import Digest
 from modelberth.core.failure import ExitCode
 from modelberth.core.fetchlist import FetchList
+from modelberth.core.revision import Revision
 from modelberth.kubernetes.handing import give_secret
 from modelberth.operators.outcome import Outcome, summary
 from modelberth.operators.pod import ModelPodOperator
+from modelberth.operators.signature import publishers
 from modelberth.receipts import open_store
+from modelberth.receipts.uploaded import uploaded_record
 from modelberth.sources import require_proposed, source_of
 
 if TYPE_CHECKING:
@@ -47,8 +50,8 @@ class FetchModelOperator(ModelPodOperator):
     step = "upload"
     reads_bucket = True
 
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(model=model, target="", **kwargs)
+    def __init__(self, *, model: str, target: str = "", **kwargs: Any) -> None:
+        super().__init__(model=model, target=target, **kwargs)
         self.container_resources = RESOURCES
         self._credentials: dict[str, str] = {}
         self._scratch = 0
@@ -78,7 +81,8 @@ class FetchModelOperator(ModelPodOperator):
         data = found.held.dump()
         bucket, digest = self.config.bucket, Digest.of(data)
         open_store(bucket.url, bucket.connection).create(layout.fetch_list_key(self.model, digest), data)
-        return ["upload", str(digest), bucket.url, "--model", self.model, "--upload", self.release_id]
+        where = ["upload", str(digest), bucket.url, "--model", self.model, "--upload", self.release_id]
+        return where + publishers(self.config)
 
     def mounts(self) -> tuple[list[k8s.V1Volume], list[k8s.V1VolumeMount]]:
         """Return none but for archives: only what has to be unpacked is ever on a disk, and gone with the pod."""
@@ -129,6 +133,8 @@ class FetchModelOperator(ModelPodOperator):
                 raise AirflowException(f"{error}\nThe next try has credentials made anew.") from error
             raise
         digest = self.evidence.write(self.step, result)
+        source_version = Digest.parse(self.basis()["source_version"])
+        uploaded_record(self.config).add(source_version, Revision.parse(result["revision"]), self.release_id, digest)
         context["ti"].xcom_push(key="return_value", value=summary(result, digest))
 
     @property

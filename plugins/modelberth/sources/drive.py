@@ -93,6 +93,18 @@ class DriveFiles:
 
         return Hook(gcp_conn_id=self.connection).get_conn().files()
 
+    def folders(self) -> list[tuple[str, DriveFiles]]:
+        """Return the folders directly in this one, with their names; of one name there may be several.
+
+        :raises Failure: It is not there for this account.
+        """
+        found = self._children(self.item, self.resource_key)
+        return [
+            (str(one["name"]), DriveFiles(one["id"], self.connection, str(one.get("resourceKey", ""))))
+            for one in found
+            if one.get("mimeType") == _FOLDER
+        ]
+
     def _got(self, item: str, key: str) -> dict[str, Any]:
         with self._telling(item):
             found: dict[str, Any] = self._asked(
