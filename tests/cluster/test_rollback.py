@@ -226,20 +226,20 @@ def test_an_approved_rollback_serves_the_earlier_snapshot_and_neither_bucket_nor
 
 def test_refresh_does_not_propose_again_what_was_rolled_back(lab):
     first, second = lab.was_live(), lab.live()
-    assert decide(lab.ledger.entries(), "v1", paused=False, now=datetime.now(UTC)).reason == "it is live"
+    assert decide(lab.ledger.entries(), "v1", now=datetime.now(UTC)).reason == "it is live"
     back = Back(lab, to=str(first.snapshot)).listed()
     back.plan()
     back.answered()
     back.served()
     for version, propose in (("v1", False), ("v2", True)):
-        decision = decide(lab.ledger.entries(), version, paused=False, now=datetime.now(UTC))
+        decision = decide(lab.ledger.entries(), version, now=datetime.now(UTC))
         assert decision.propose is propose, decision
     again = Back(lab, to=str(second.snapshot)).listed()
     again.plan()
     again.answered()
     assert again.served() == "live", "what was rolled back can be served again"
     assert "rolled-back" in back.events()
-    assert not decide(lab.ledger.entries(), "v1", paused=False, now=datetime.now(UTC)).propose
+    assert not decide(lab.ledger.entries(), "v1", now=datetime.now(UTC)).propose
 
 
 def test_the_head_of_the_chain_is_on_the_workload_and_in_the_assets_event(lab):
@@ -427,7 +427,7 @@ def test_an_audit_names_what_somebody_else_changed_puts_it_on_record_once_and_le
         with pytest.raises(AirflowFailException, match="Somebody else"):
             ReportDriftOperator(task_id="report", problems=problems).execute({})
     assert lab.stand.bound(lab.name) == first.to
-    decision = decide(lab.ledger.entries(), "v1", paused=False, now=datetime.now(UTC))
+    decision = decide(lab.ledger.entries(), "v1", now=datetime.now(UTC))
     assert decision.reason == "it is live", "refresh takes no observation for a proposal"
 
 

@@ -277,6 +277,15 @@ def test_two_hundred_models_parse_within_their_bound(dags, catalog):
     assert time.process_time() - began < 4
 
 
+def test_a_tasks_process_builds_its_own_dag_only(dags, catalog, monkeypatch):
+    shutil.copy(catalog / "models/minilm.yaml", catalog / "models/other.yaml")
+    (catalog / "models/broken.yaml").write_text("source: 7\n")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "release_minilm")
+    assert {name for name in dags() if name.startswith("release_")} == {"release_minilm", "release_broken"}
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "release_broken")
+    assert "release_broken" in dags()
+
+
 def test_the_dag_files_import_no_client_by_themselves():
     """Only our operators and Airflow's own; what they need, they import."""
     for path in (PROJECT / "dags").glob("*.py"):

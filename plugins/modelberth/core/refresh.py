@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
 FIRST_WAIT = timedelta(minutes=30)
@@ -66,49 +67,83 @@ def due(every: timedelta | None, before: datetime | None, now: datetime) -> bool
 
 
 def decide(
-    entries: Sequence[Entry], version: str, *, paused: bool, answer_within: timedelta, now: datetime
+    entries: Sequence[Entry],
+    version: str,
+    *,
+    answer_within: timedelta,
+    now: datetime,
+    earlier: int = 0,
 ) -> Decision:
     """Decide about *version*, which the source holds now, by the newest release of the model.
 
     Only the newest release counts, of those that knew their version: a source that went from A to B and back to A
-    has moved, and asks again. Rollbacks, and what somebody else changed (``observed``), are no proposals: the source
-    did not move by them.
+    has moved, and asks again, unless A is what is live and nothing can come of B. Rollbacks, and what somebody else
+    changed (``observed``), are no proposals: the source did not move by them.
 
+    :param entries: Of all releases since, and including, the newest that went live.
     :param answer_within: How long the gates of the model's releases wait at most; a release that was only proposed,
         and of which nothing was heard for that and a day, is lost.
+    :param earlier: How many releases there were before those of *entries*.
 
-        paused | newest release   | its events                        | propose
-        -------+------------------+-----------------------------------+------------------------------------
-        yes    | any              | any                               | no: paused in the model's file
-        no     | none             | -                                 | yes: nothing was ever proposed
-        no     | another version  | any                               | yes: the source has moved on
-        no     | this version     | rejected, put-back, rolled-back   | no: a person asks, or it moves on
-        no     | this version     | live                              | no: it is live
-        no     | this version     | approved and failed               | no: a person looks first
-        no     | this version     | superseded                        | no: what superseded it comes first
-        no     | this version     | failed, the wait is not over      | no: not yet
-        no     | this version     | failed, the wait is over          | yes: again
-        no     | this version     | only proposed, and lost           | as if it had failed then
-        no     | this version     | proposed, approved                | no: under way
+        newest release   | its events                        | propose
+        -----------------+-----------------------------------+------------------------------------
+        none             | -                                 | yes: nothing was ever proposed
+        another version  | of no effect, this one is live    | no: it is live
+        another version  | any other                         | yes: the source has moved on
+        this version     | rejected, put-back, rolled-back   | no: a person asks, or it moves on
+        this version     | live                              | no: it is live
+        this version     | approved and failed               | no: a person looks first
+        this version     | superseded                        | no: what superseded it comes first
+        this version     | failed, the wait is not over      | no: not yet
+        this version     | failed, the wait is over          | yes: again
+        this version     | only proposed, and lost           | as if it had failed then
+        this version     | proposed, approved                | no: under way
+
+    Of no effect are releases that were rejected, superseded, lost, or that failed before the gate: what was live before
+    them still is.
 
     The wait after a failure before the gate is 30 minutes and doubles with each failure in a row, to a day. Releases
     that failed without knowing a version, since the newest that knew, may have been about any: what would be proposed
     waits for them as well.
     """
-    if paused:
-        return Decision(False, "paused in the model's file")
     releases, lost_after = _by_release(_of_proposals(entries)), answer_within + ON_THE_WAY
     known = [release for release in releases if any(entry.source_version for entry in release)]
     unknown = _unknown_since(releases)
     if not known:
         decision = Decision(True, "nothing was ever proposed")
     elif version not in _versions(known[-1]):
-        decision = Decision(True, "the source has moved on")
+        decision = _moved(known, version, lost_after, now)
     else:
         decision = _same_again(known, version, lost_after, now)
     if decision.propose and unknown and not (wait := _after_failures(unknown, "failed", lost_after, now)).propose:
         decision = wait
-    return replace(decision, attempt=len(releases) + 1 if decision.propose else 0)
+    return replace(decision, attempt=earlier + len(releases) + 1 if decision.propose else 0)
+
+
+def first(models: Collection[str], most: int, look: str) -> set[str]:
+    """Return *most* of *models*, all if they are not more; others at another *look*, so that none waits for ever."""
+
+    def place(model: str) -> bytes:
+        return hashlib.sha256(f"{look}/{model}".encode()).digest()
+
+    return set(sorted(models, key=place)[:most])
+
+
+def _moved(releases: list[list[Entry]], version: str, lost_after: timedelta, now: datetime) -> Decision:
+    """Decide about *version*, which the newest of *releases* was not about."""
+    effective = (one for one in reversed(releases) if not _of_no_effect(one, lost_after, now))
+    if (before := next(effective, None)) and version in _versions(before):
+        events = {entry.event for entry in before}
+        if "live" in events and "rolled-back" not in events:
+            return Decision(False, "it is live, and what was proposed since came to nothing")
+    return Decision(True, "the source has moved on")
+
+
+def _of_no_effect(release: list[Entry], lost_after: timedelta, now: datetime) -> bool:
+    events = {entry.event for entry in release}
+    return not {"approved", "live", "put-back", "rolled-back"} & events and bool(
+        {"rejected", "superseded"} & events or _failed_at(release, lost_after, now)
+    )
 
 
 def _same_again(releases: list[list[Entry]], version: str, lost_after: timedelta, now: datetime) -> Decision:
@@ -151,9 +186,9 @@ def _of_proposals(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _by_release(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Return the entries of each release, in time order, the oldest release first."""
+    """Return the entries of each release, in time order, the oldest release first: their names are in that order."""
     releases: dict[str, list[Entry]] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.at, entry.release_id)):
+    for entry in sorted(entries, key=lambda entry: (entry.release_id, entry.at)):
         releases.setdefault(entry.release_id, []).append(entry)
     return list(releases.values())
 

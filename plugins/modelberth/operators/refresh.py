@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, TaskInstanceState
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException
 
 from modelberth.catalog import load
+from modelberth.clients import AT_ONCE, kept
 from modelberth.core.failure import Failure
-from modelberth.core.refresh import Decision, decide, due
+from modelberth.core.refresh import Decision, decide, due, first
 from modelberth.operators import SOURCE_VERSION
-from modelberth.receipts import EvidenceForgedError, StoreError, StoreUnreachableError, ledger
-from modelberth.sources import source_of
+from modelberth.operators.places import Question, UnansweredError, ask_all
+from modelberth.receipts import EvidenceForgedError, Ledgers, StoreError, StoreUnreachableError
+from modelberth.sources import place_of, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
     from modelberth.catalog import Catalog, Model
     from modelberth.core.digest import Digest
 
-AT_ONCE = 16
-"""Sources and ledgers that are asked at the same time: they are waited for, not computed."""
+WITHIN = 240.0
+"""Seconds in which all sources have to answer; the schedule's next look is no later than in 15 minutes."""
+
+MOST = 1000
+"""Runs that are proposed at one look. Airflow maps a task no wider than ``[core] max_map_length``, 1,024 by default."""
 
 PROBLEMS = "problems"
 """The XCom under which the models that could not be compared are found."""
@@ -62,15 +68,22 @@ class CompareSourcesOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Look at each model and say of each what was decided and why."""
-        catalog, before = load(), context.get("prev_start_date_success")
-        models = [one for one in catalog.models.values() if _due(one, before)]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            looks = [_unless_paused(seen) for seen in pool.map(lambda model: _look(catalog, model), models)]
+        catalog, before = load(), _last_look(context)
+        models = [one for one in catalog.models.values() if self._followed(one) and _due(one, before)]
+        with kept():
+            looks = _looks(catalog, models)
+        chosen = first(_proposed(looks), min(MOST, conf.getint("core", "max_map_length")), context["run_id"])
+        looks = [_unless_held_up(seen, chosen) for seen in looks]
         for seen in looks:
             self._say(seen)
         problems = [seen for seen in looks if isinstance(seen, str)]
         context["ti"].xcom_push(key=PROBLEMS, value=problems)
         return [seen.proposal for seen in looks if isinstance(seen, Look) and seen.decision.propose]
+
+    def _followed(self, model: Model) -> bool:
+        if model.refresh.paused:
+            self.log.info("%s: leave: paused in the model's file, its source is not asked", model.name)
+        return not model.refresh.paused
 
     def _say(self, seen: Look | str) -> None:
         if isinstance(seen, str):
@@ -99,16 +112,39 @@ class ReportProblemsOperator(BaseOperator):
             raise AirflowException("Not compared with their sources:\n- " + "\n- ".join(self.problems))
 
 
+def _last_look(context: Context) -> datetime | None:
+    """Return when this task last compared, whatever became of its run, which fails for each source that is down."""
+    before = context["ti"].get_previous_ti(state=TaskInstanceState.SUCCESS)
+    return before.start_date if before else None
+
+
 def _due(model: Model, before: datetime | None) -> bool:
     every = model.refresh.every
     return due(timedelta(seconds=every) if every else None, before, datetime.now(UTC))
 
 
-def _unless_paused(seen: Look | str) -> Look | str:
-    """Return *seen*, without a proposal if the release Dag is paused."""
-    if isinstance(seen, str) or not seen.decision.propose or not dag_is_paused(f"release_{seen.model}"):
+def _looks(catalog: Catalog, models: Sequence[Model]) -> list[Look | str]:
+    """Return what was seen of each of *models*, or why nothing could be."""
+    ledgers = Ledgers(models)
+    questions = [Question(place_of(model), partial(_look, catalog, ledgers, model)) for model in models]
+    seen = ask_all(questions, AT_ONCE, WITHIN)
+    return [_told(model, one) if isinstance(one, Exception) else one for model, one in zip(models, seen, strict=True)]
+
+
+def _proposed(looks: Sequence[Look | str]) -> list[str]:
+    return [seen.model for seen in looks if isinstance(seen, Look) and seen.decision.propose]
+
+
+def _unless_held_up(seen: Look | str, chosen: set[str]) -> Look | str:
+    """Return *seen*, without a proposal if it is not among the *chosen*, or if the release Dag is paused."""
+    if isinstance(seen, str) or not seen.decision.propose:
         return seen
-    said = f"{seen.decision.reason}, but Dag release_{seen.model} is paused: resume it"
+    if seen.model not in chosen:
+        said = f"{seen.decision.reason}; it waits for the next look, since one look proposes no more than {len(chosen)}"
+    elif dag_is_paused(f"release_{seen.model}"):
+        said = f"{seen.decision.reason}, but Dag release_{seen.model} is paused: resume it"
+    else:
+        return seen
     return replace(seen, decision=Decision(False, said))
 
 
@@ -124,14 +160,26 @@ def dag_is_paused(dag_id: str) -> bool:
         return False
 
 
-def _look(catalog: Catalog, model: Model) -> Look | str:
-    """Return what was seen of *model*, or why nothing could be."""
-    try:
-        version = source_of(model).resolve().name
-        entries = ledger(model).entries()
-    except (Failure, StoreError, StoreUnreachableError, EvidenceForgedError, AirflowException, ValueError) as error:
-        return f"Model {model.name!r}: {error}"
+def _look(catalog: Catalog, ledgers: Ledgers, model: Model) -> Look:
+    """Return what was seen of *model*."""
+    version, known = source_of(model).resolve().name, ledgers.recent(model)
     waits = timedelta(seconds=max((one.answer_within for one in catalog.services_of(model.name)), default=0))
-    now = datetime.now(UTC)
-    decision = decide(entries, str(version), paused=model.refresh.paused, answer_within=waits, now=now)
+    decision = decide(
+        known.entries,
+        str(version),
+        answer_within=waits,
+        now=datetime.now(UTC),
+        earlier=known.earlier,
+    )
     return Look(model.name, version, decision)
+
+
+_EXPECTED = (
+    Failure, StoreError, StoreUnreachableError, EvidenceForgedError, UnansweredError, AirflowException, ValueError,
+)  # fmt: skip
+
+
+def _told(model: Model, error: Exception) -> str:
+    """Return why *model* could not be compared; a fault of ours is one of this model only, and named as such."""
+    kind = "" if isinstance(error, _EXPECTED) else f"{type(error).__name__}: "
+    return f"Model {model.name!r}: {kind}{error}"

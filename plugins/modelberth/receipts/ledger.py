@@ -7,6 +7,7 @@ Its order is that of time; nothing is ever changed or taken away.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from modelberth.receipts.evidence import now
 from modelberth.receipts.signing import EvidenceForgedError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
     from modelberth.receipts.signing import SigningKey
     from modelberth.receipts.store import ObjectStore
 
@@ -30,6 +33,24 @@ class LedgerEntry:
     revision: str | None
     at: datetime
     reason: str | None = None
+
+
+FOLDER = "ledger/"
+
+_NAME = re.compile(rf"(.+?)-({'|'.join(EVENTS)})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The end of a ledger: what is needed to decide about the next release.
+
+    :param entries: Of the releases since, and including, the newest that went live. Of that one, unless it was rolled
+        back, only that it did.
+    :param earlier: How many proposals there were before them.
+    """
+
+    entries: list[LedgerEntry]
+    earlier: int
 
 
 class Ledger:
@@ -53,12 +74,35 @@ class Ledger:
 
         :raises EvidenceForgedError: One of them is not ours; then nothing is known for sure.
         """
-        found = [self._entry(path) for path in self._store.keys(f"ledger/{self.model}/")]
+        return self._read(self.paths())
+
+    def paths(self) -> list[str]:
+        """Return where the entries are, all of them, which takes a request for each thousand."""
+        return self._store.keys(f"{FOLDER}{self.model}/")
+
+    def recent(self, paths: Sequence[str]) -> Recent:
+        """Return the end of the ledger, verified; of a long one most is not read.
+
+        :param paths: Where its entries are, as ``paths`` returns it.
+        :raises EvidenceForgedError: One of those that are read is not ours; then nothing is known for sure.
+        """
+        releases = _by_release(paths)
+        wanted: list[str] = []
+        for number, name in enumerate(newest := sorted(releases, reverse=True)):
+            events = releases[name]
+            wanted += [events["live"]] if _is_live(events) else events.values()
+            if "live" in events and "rollback" not in events:
+                older = newest[number + 1 :]
+                return Recent(self._read(wanted), sum(_is_proposal(releases[one]) for one in older))
+        return Recent(self._read(wanted), 0)
+
+    def _read(self, paths: Iterable[str]) -> list[LedgerEntry]:
+        found = [self._entry(path) for path in paths]
         return sorted(found, key=lambda entry: (entry.at, entry.release_id, EVENTS.index(entry.event)))
 
     def events(self, release_id: str) -> set[str]:
         """Return the events of one release."""
-        paths = self._store.keys(f"ledger/{self.model}/{release_id}-")
+        paths = self._store.keys(f"{FOLDER}{self.model}/{release_id}-")
         return {self._entry(path).event for path in paths}
 
     def _entry(self, path: str) -> LedgerEntry:
@@ -82,4 +126,31 @@ class Ledger:
         )
 
     def _path(self, release_id: str, event: str) -> str:
-        return f"ledger/{self.model}/{release_id}-{event}.json"
+        return f"{FOLDER}{self.model}/{release_id}-{event}.json"
+
+
+def by_model(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return the *paths* of many ledgers by model."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        found.setdefault(path.removeprefix(FOLDER).partition("/")[0], []).append(path)
+    return found
+
+
+def _by_release(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the path of each event by release; what is not named like an entry is read, and refused then."""
+    found: dict[str, dict[str, str]] = {}
+    for path in paths:
+        name = path.rpartition("/")[2]
+        match = _NAME.fullmatch(name)
+        release, event = match.groups() if match else (name, "")
+        found.setdefault(release, {})[event] = path
+    return found
+
+
+def _is_live(events: Collection[str]) -> bool:
+    return "live" in events and not {"rollback", "rolled-back"}.intersection(events)
+
+
+def _is_proposal(events: Collection[str]) -> bool:
+    return "rollback" not in events and set(events) != {"observed"}

@@ -16,6 +16,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from modelberth import clients
 from modelberth.core import canonical
 
 CONNECTION = "modelberth_signing"
@@ -93,9 +94,7 @@ def signing_key() -> SigningKey:
 
     :raises ValueError: The connection holds no such key.
     """
-    from airflow.sdk import BaseHook  # a hook may be imported where no Airflow runs
-
-    password = BaseHook.get_connection(CONNECTION).password or ""
+    password = clients.connection(CONNECTION).password or ""
     try:
         seed = base64.b64decode(password, validate=True)
         return SigningKey(seed)

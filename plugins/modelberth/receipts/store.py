@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from modelberth import clients
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-CONNECT_TIMEOUT, READ_TIMEOUT = 5, 20
-"""Seconds; with the clients' own two retries a dead store is known within about a minute."""
 
 RECEIPT_LIMIT = 4 * 1024**2
 """Bytes: a receipt is a few KB; what is larger is not one."""
@@ -62,7 +61,7 @@ def open_store(url: str, connection: str) -> ObjectStore:
 class _S3Store:
     def __init__(self, bucket: str, prefix: str, connection: str) -> None:
         self._bucket, self._prefix, self._connection = bucket, f"{prefix}/" if prefix else "", connection
-        self._client = _s3_client(connection)
+        self._client = clients.s3_client(connection)
 
     def create(self, key: str, data: bytes) -> bool:
         from botocore.exceptions import ClientError
@@ -118,10 +117,8 @@ class _S3Store:
 
 class _GcsStore:
     def __init__(self, bucket: str, prefix: str, connection: str) -> None:
-        from airflow.providers.google.cloud.hooks.gcs import GCSHook
-
         self._prefix, self._connection = f"{prefix}/" if prefix else "", connection
-        self._bucket = GCSHook(gcp_conn_id=connection).get_conn().bucket(bucket)
+        self._bucket = clients.gcs_client(connection).bucket(bucket)
 
     def create(self, key: str, data: bytes) -> bool:
         from google.api_core.exceptions import PreconditionFailed
@@ -170,37 +167,7 @@ class _GcsStore:
             raise StoreUnreachableError(f"Store failed for {where}: {type(error).__name__}.") from error
 
 
-_TIMEOUTS = (CONNECT_TIMEOUT, READ_TIMEOUT)
-
-
-_CLIENTS: dict[str, tuple[str, Any]] = {}
-"""The newest S3 client of each connection, and what the connection was: building one takes 0.1 s of a processor, and a
-task asks for several. Clients are safe for threads and renew credentials that expire."""
-
-
-def _s3_client(connection: str) -> Any:
-    """Return the client for *connection* as it is now.
-
-    :raises AirflowNotFoundException: There is no such connection.
-    """
-    from airflow.sdk import BaseHook
-
-    now = BaseHook.get_connection(connection).get_uri()
-    known, client = _CLIENTS.get(connection, ("", None))
-    if known != now:
-        client = _new_s3_client(connection)
-        _CLIENTS[connection] = (now, client)
-    return client
-
-
-def _new_s3_client(connection: str) -> Any:
-    """Return the hook's client, with our time-outs added to what the connection configures."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-    from botocore.config import Config
-
-    ours = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, retries={"max_attempts": 2})
-    theirs = S3Hook(aws_conn_id=connection).config
-    return S3Hook(aws_conn_id=connection, config=ours.merge(theirs) if theirs else ours).get_conn()
+_TIMEOUTS = (clients.CONNECT_TIMEOUT, clients.READ_TIMEOUT)
 
 
 def _status(error: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from modelberth.catalog import (
     DirectorySource,
@@ -21,6 +22,7 @@ from modelberth.sources.gcs import GcsPrefix
 from modelberth.sources.http import HttpFiles
 from modelberth.sources.huggingface import HubRepository
 from modelberth.sources.mlflow import RegisteredModel
+from modelberth.sources.objects import bucket_of
 from modelberth.sources.oci import OciArtifact
 from modelberth.sources.proposal import proposal, require_proposed
 from modelberth.sources.protocol import Source, SourceVersion
@@ -29,7 +31,7 @@ from modelberth.sources.s3 import S3Prefix
 if TYPE_CHECKING:
     from modelberth.catalog import Model
 
-__all__ = ["Source", "SourceVersion", "proposal", "require_proposed", "source_of"]
+__all__ = ["Source", "SourceVersion", "place_of", "proposal", "require_proposed", "source_of"]
 
 
 def source_of(model: Model) -> Source:
@@ -56,3 +58,22 @@ def source_of(model: Model) -> Source:
             return DriveFiles(source.item, str(source.connection), source.resource_key or "")
         case OciSource() as source:
             return OciArtifact(source.reference, source.connection, model.size_limit)
+
+
+def place_of(model: Model) -> str:
+    """Return whom the source of *model* is asked of: sources of one place are down together."""
+    match model.source:
+        case DirectorySource() as source:
+            return f"directory {str(source.directory.parent)!r}"
+        case S3Source() | GcsSource() as source:
+            return f"{bucket_of(source.url)!r} (connection {source.connection!r})"
+        case HttpSource() as source:
+            return str(urlsplit(source.url).netloc)
+        case HuggingFaceSource() as source:
+            return f"the Hub (connection {source.connection!r})"
+        case MlflowSource() as source:
+            return f"MLflow (connection {source.connection!r})"
+        case OciSource() as source:
+            return source.reference.partition("/")[0]
+        case DriveSource():
+            return "Drive"

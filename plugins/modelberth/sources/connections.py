@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from modelberth import clients
 from modelberth.core.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def connection(name: str) -> Connection:
     :raises Failure: There is none.
     """
     try:
-        return BaseHook.get_connection(name)
+        return clients.connection(name)
     except AirflowNotFoundException as error:
         text = f"Airflow has no connection {name!r}: create it, or correct the source in the catalog."
         raise Failure(ExitCode.REFUSED, text) from error

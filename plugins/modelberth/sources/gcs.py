@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelberth import clients
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import Wanted
 from modelberth.sources.connections import connection
@@ -66,14 +67,25 @@ def objects(url: str, name: str) -> Iterator[Wanted]:
     :param name: The connection's.
     :raises Failure: It cannot be listed.
     """
-    from airflow.providers.google.cloud.hooks.gcs import GCSHook
-
     connection(name)
     bucket = bucket_of(url)
     with _telling(url, name):
-        client = GCSHook(gcp_conn_id=name).get_conn()
-        for blob in client.list_blobs(bucket, prefix=key_start(url), timeout=TIMEOUTS):
+        for blob in clients.gcs_client(name).list_blobs(bucket, prefix=key_start(url), timeout=TIMEOUTS):
             yield Wanted(blob.name, f"gs://{bucket}/{blob.name}", blob.size, version=str(blob.generation))
+
+
+def folders(url: str, name: str) -> list[str]:
+    """Return the names directly below *url* that objects lie below.
+
+    :param name: The connection's.
+    :raises Failure: They cannot be listed.
+    """
+    connection(name)
+    start = key_start(url)
+    with _telling(url, name):
+        listing = clients.gcs_client(name).list_blobs(bucket_of(url), prefix=start, delimiter="/", timeout=TIMEOUTS)
+        list(listing)  # the prefixes are known when all pages were read
+    return sorted(key.removeprefix(start).removesuffix("/") for key in listing.prefixes)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import Archive, FetchList, Wanted
 from modelberth.sources import checksums
 from modelberth.sources.protocol import SourceVersion
-from modelberth.sources.web import Web, lent, refused
+from modelberth.sources.web import Web, lent, refused, web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ class HttpFiles:
 
     @cached_property
     def _web(self) -> Web:
-        return Web(self.connection)
+        return web(self.connection)
 
     def versions(self) -> Mapping[str, str]:
         """Return none: a web server has what it has."""

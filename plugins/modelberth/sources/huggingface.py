@@ -13,7 +13,7 @@ from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import FetchList, Wanted
 from modelberth.core.manifest import MOST_FILES
 from modelberth.sources.protocol import SourceVersion
-from modelberth.sources.web import Web, host_of, lent, refused
+from modelberth.sources.web import Web, host_of, lent, refused, web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ class HubRepository:
 
     @cached_property
     def _web(self) -> Web:
-        return Web(self.connection)
+        return web(self.connection)
 
     @cached_property
     def _hub(self) -> str:

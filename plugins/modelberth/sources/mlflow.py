@@ -16,7 +16,7 @@ from modelberth.sources import gcs, s3
 from modelberth.sources.connections import connection
 from modelberth.sources.objects import below
 from modelberth.sources.protocol import SourceVersion
-from modelberth.sources.web import Web, host_of, lent, refused
+from modelberth.sources.web import Web, host_of, lent, refused, web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ class RegisteredModel:
 
     @cached_property
     def _web(self) -> Web:
-        return Web(self.connection)
+        return web(self.connection)
 
     @cached_property
     def _server(self) -> str:

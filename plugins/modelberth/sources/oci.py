@@ -26,7 +26,7 @@ from modelberth.core.fetchlist import Archive, FetchList, Wanted
 from modelberth.sources.connections import connection as connection_of
 from modelberth.sources.http import MOST_UNPACKED
 from modelberth.sources.protocol import SourceVersion
-from modelberth.sources.web import Web, lent, refused
+from modelberth.sources.web import Web, lent, refused, web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ class OciArtifact:
 
     @cached_property
     def _web(self) -> Web:
-        return Web(self.connection)
+        return web(self.connection)
 
     @property
     def _registry(self) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modelberth import clients
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import Wanted
 from modelberth.sources.connections import connection
@@ -14,9 +15,6 @@ from modelberth.sources.protocol import SourceVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-CONNECT_TIMEOUT, READ_TIMEOUT = 5, 20
-"""Seconds; with the client's own two retries a dead store is known within about a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,28 @@ def objects(url: str, name: str) -> Iterator[Wanted]:
     :raises Failure: It cannot be listed.
     """
     bucket = bucket_of(url)
+    connection(name)
     with _telling(url, name):
-        pages = _client(name).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_start(url))
+        pages = clients.s3_client(name).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_start(url))
         for page in pages:
             for item in page.get("Contents", []):
                 key = item["Key"]
                 yield Wanted(key, f"s3://{bucket}/{key}", item["Size"], etag=item["ETag"].strip('"'))
+
+
+def folders(url: str, name: str) -> list[str]:
+    """Return the names directly below *url* that objects lie below.
+
+    :param name: The connection's.
+    :raises Failure: They cannot be listed.
+    """
+    start = key_start(url)
+    connection(name)
+    with _telling(url, name):
+        pages = clients.s3_client(name).get_paginator("list_objects_v2")
+        asked = pages.paginate(Bucket=bucket_of(url), Prefix=start, Delimiter="/")
+        found = [one["Prefix"] for page in asked for one in page.get("CommonPrefixes", [])]
+    return [key.removeprefix(start).removesuffix("/") for key in found]
 
 
 def credentials(name: str) -> Mapping[str, str]:
@@ -80,16 +94,6 @@ def credentials(name: str) -> Mapping[str, str]:
         "REGION": hook.region_name,
     }
     return {f"MODELBERTH_FETCH_AWS_{key}": value for key, value in said.items() if value}
-
-
-def _client(name: str) -> Any:
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-    from botocore.config import Config  # type: ignore[import-untyped]
-
-    connection(name)
-    ours = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, retries={"max_attempts": 2})
-    theirs = S3Hook(aws_conn_id=name).config
-    return S3Hook(aws_conn_id=name, config=ours.merge(theirs) if theirs else ours).get_conn()
 
 
 @contextmanager

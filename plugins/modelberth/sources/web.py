@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from modelberth.clients import AT_ONCE, once
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.sources.connections import connection
 
@@ -53,10 +54,19 @@ def host_of(name: str | None, otherwise: str) -> str:
 
     :raises Failure: There is no such connection, or its host is no address.
     """
-    from airflow.providers.http.hooks.http import HttpHook
-
     if not name or not connection(name).host:
         return otherwise
+    return once(lambda: _base_of(name), "host", name)
+
+
+def web(name: str | None = None) -> Web:
+    """Return how web servers are asked in the name of connection *name*."""
+    return once(lambda: Web(name), "web", name or "")
+
+
+def _base_of(name: str) -> str:
+    from airflow.providers.http.hooks.http import HttpHook
+
     hook = HttpHook(http_conn_id=name)
     hook.get_conn()
     parts = urlsplit(hook.base_url)
@@ -146,11 +156,13 @@ class Web:
     def _session(self) -> Session:
         from airflow.providers.http.hooks.http import HttpHook
         from requests import Session
+        from requests.adapters import HTTPAdapter
 
-        if not self.connection:
-            return Session()
-        said = authorization(self.connection)
-        session: Session = HttpHook(http_conn_id=self.connection).get_conn()
+        session, said = Session(), authorization(self.connection)
+        if self.connection:
+            session = HttpHook(http_conn_id=self.connection, tcp_keep_alive=False).get_conn()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_connections=AT_ONCE, pool_maxsize=AT_ONCE))
         if said:
             session.auth = _Stated(said)
         return session

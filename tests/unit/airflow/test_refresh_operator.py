@@ -1,14 +1,20 @@
 """refresh_models: new sources are proposed once, a broken one disturbs no other and is seen."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from modelberth.catalog import load
+from modelberth.core.refresh import decide
 from modelberth.operators.refresh import CompareSourcesOperator, ReportProblemsOperator
+from modelberth.receipts import StoreUnreachableError, store
 from modelberth.receipts import ledger as ledger_of
 from modelberth.sources.directory import Directory
 
@@ -23,8 +29,15 @@ def paused(monkeypatch):
 
 @pytest.fixture
 def compare(objects, catalog, context, paused):
-    """Runs the comparison; returns the runs that it wants."""
+    """Runs the comparison, for the first time; returns the runs that it wants."""
+    last_look(context, None)
     return lambda: CompareSourcesOperator(task_id="compare").execute(context)
+
+
+def last_look(context, at):
+    """Say when the task last succeeded, as Airflow knows it."""
+    before = at and SimpleNamespace(start_date=at)
+    context["ti"].get_previous_ti = lambda state: before if state == "success" else None
 
 
 def another_model(catalog, tmp_path, name, **more):
@@ -66,9 +79,9 @@ def test_a_paused_release_dag_gets_no_runs_and_that_is_said(compare, paused):
 def test_a_model_is_not_looked_at_before_its_interval_is_over(compare, catalog, context, source):
     document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
     catalog.write("models/minilm.yaml", document | {"refresh": {"every": 365 * 86400}})
-    context["prev_start_date_success"] = datetime.now(UTC)
+    last_look(context, datetime.now(UTC))
     assert compare() == []
-    context["prev_start_date_success"] = None
+    last_look(context, datetime.now(UTC) - timedelta(days=366))
     assert len(compare()) == 1
 
 
@@ -95,9 +108,10 @@ def test_a_source_that_moves_on_is_wanted_again(compare, source):
     assert len(compare()) == 1
 
 
-def test_a_paused_model_is_left_alone(compare, catalog, tmp_path):
-    another_model(catalog, tmp_path, "other", refresh={"paused": True})
+def test_a_paused_model_is_left_alone_even_if_its_source_is_down(compare, catalog, tmp_path, context):
+    (another_model(catalog, tmp_path, "other", refresh={"paused": True}) / "model.bin").unlink()
     assert [one["trigger_dag_id"] for one in compare()] == ["release_minilm"]
+    assert context["ti"].xcoms["problems"] == []
 
 
 def test_a_source_that_is_down_disturbs_no_other_and_is_reported(compare, catalog, tmp_path, context):
@@ -114,6 +128,98 @@ def test_a_forged_ledger_stops_its_model_only(compare, catalog, tmp_path, contex
     objects[key] = objects[key].replace(b'"proposed"', b'"rejected"')
     assert [one["trigger_dag_id"] for one in compare()] == ["release_minilm"]
     assert "does not bear the signature" in context["ti"].xcoms["problems"][0]
+
+
+def test_a_ledger_that_is_down_stops_the_models_in_it_only(compare, catalog, tmp_path, context, monkeypatch, objects):
+    another_model(catalog, tmp_path, "other", receipts={"url": "s3://elsewhere", "connection": "modelberth_receipts"})
+    there = store._S3Store.keys
+
+    def keys(self, prefix):
+        if self._at == "elsewhere/":
+            raise StoreUnreachableError("Store failed for s3://elsewhere: EndpointConnectionError.")
+        return there(self, prefix)
+
+    monkeypatch.setattr(store._S3Store, "keys", keys)
+    assert [one["trigger_dag_id"] for one in compare()] == ["release_minilm"]
+    assert context["ti"].xcoms["problems"] == [
+        "Model 'other': Store failed for s3://elsewhere: EndpointConnectionError."
+    ]
+
+
+def test_a_fault_of_ours_in_one_kind_of_source_stops_no_other(compare, catalog, tmp_path, context, monkeypatch):
+    other = another_model(catalog, tmp_path, "other")
+    resolve = Directory.resolve
+
+    def faulty(source):
+        return resolve(source) if source.path != other else {}["missing"]
+
+    monkeypatch.setattr(Directory, "resolve", faulty)
+    assert [one["trigger_dag_id"] for one in compare()] == ["release_minilm"]
+    assert context["ti"].xcoms["problems"] == ["Model 'other': KeyError: 'missing'"]
+
+
+def test_more_than_airflow_can_map_are_proposed_at_several_looks(compare, catalog, tmp_path, context, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "2")
+    names = {"minilm", *(f"other-{number}" for number in range(4))}
+    for name in names - {"minilm"}:
+        another_model(catalog, tmp_path, name)
+    seen = set()
+    for number in range(20):
+        context["run_id"] = f"look-{number}"
+        with capture_logs() as said:
+            wanted = [one["trigger_dag_id"].removeprefix("release_") for one in compare()]
+        assert len(wanted) == 2
+        assert sum("waits for the next look, since one look proposes no more than 2" in str(line) for line in said) == 3
+        seen |= set(wanted)
+    assert seen == names
+
+
+def test_many_ledgers_in_one_place_are_listed_once_and_short(compare, catalog, tmp_path, objects, monkeypatch):
+    names = ["minilm", *(f"other-{number}" for number in range(20))]
+    for name in names[1:]:
+        another_model(catalog, tmp_path, name)
+    for name in names:
+        model = load().model(name)
+        version = str(Directory(model.source.directory).resolve().name)
+        for number in range(5):
+            for event in ("proposed", "approved", "live"):
+                ledger_of(model).record(event, f"2026010{number + 1}t030405z-0123456789", source_version=version)
+    asked = []
+    for verb in ("keys", "read"):
+        was = getattr(store._S3Store, verb)
+        monkeypatch.setattr(store._S3Store, verb, lambda *args, was=was, verb=verb: asked.append(verb) or was(*args))
+    assert compare() == []
+    assert (asked.count("keys"), asked.count("read")) == (1, len(names))
+
+
+PASTS = st.lists(
+    st.tuples(
+        st.sampled_from(["A", "B", None]),
+        st.sampled_from(
+            [
+                *("failed", "proposed", "proposed failed", "proposed rejected", "proposed superseded"),
+                *("proposed approved", "proposed approved put-back", "proposed approved failed", "observed"),
+                *("proposed approved live", "proposed approved live rolled-back", "rollback approved live"),
+            ]
+        ),
+    ),
+    max_size=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@given(past=PASTS, hours=st.integers(0, 400))
+def test_the_end_of_a_ledger_decides_as_the_whole_does(objects, catalog, past, hours):
+    objects.clear()
+    book, start = ledger_of(load().model("minilm")), datetime(2026, 1, 1, tzinfo=UTC)
+    for number, (said, events) in enumerate(past):
+        version = said or (None if events in ("failed", "observed", "rollback approved live") else "B")
+        for event in events.split():
+            with patch("modelberth.receipts.ledger.now", lambda at=start + timedelta(hours=number): at.isoformat()):
+                book.record(event, f"202601{number + 1:02}t030405z-0123456789", source_version=version)
+    then = {"answer_within": timedelta(days=7), "now": start + timedelta(hours=hours)}
+    end = book.recent(book.paths())
+    assert decide(end.entries, "A", earlier=end.earlier, **then) == decide(book.entries(), "A", **then)
 
 
 def test_a_broken_catalog_file_disturbs_no_other(compare, catalog):
