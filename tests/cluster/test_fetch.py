@@ -18,6 +18,8 @@ from kubernetes import client, config
 from kubernetes.client import ApiException
 
 from modelberth.catalog import load
+from modelberth.kubernetes import preflight
+from modelberth.kubernetes.client import Cluster
 from modelberth.operators import release_of
 from modelberth.operators.fetch import FetchModelOperator
 from modelberth.receipts import release_evidence
@@ -163,11 +165,21 @@ def test_a_named_secret_is_what_the_pod_reads_the_source_with(stand, release, co
     }
     metadata = client.V1ObjectMeta(name="raw-reader")
     core.create_namespaced_secret(stand.namespace, client.V1Secret(metadata=metadata, string_data=keys))
+    evidence = release(context, secret="raw-reader")
+    (problem,) = asked_before_a_byte_is_moved()
+    assert f"Secret {stand.namespace}/raw-reader may not be given to our pods: " in problem
+    assert "allowed are modelsync-bucket" in problem
     rights = {"data": {"secrets": "modelsync-bucket\nraw-reader"}}
     core.patch_namespaced_config_map("modelberth-rights", stand.namespace, rights)
-    evidence = release(context, secret="raw-reader")
+    until(lambda: not asked_before_a_byte_is_moved())
+    assert not core.list_namespaced_pod(stand.namespace, label_selector="modelberth.dev/step").items
     fetch(context, monkeypatch)
     assert evidence.read("upload")["files"] == 2
+
+
+def asked_before_a_byte_is_moved() -> list[str]:
+    service = load().service("embedder")
+    return preflight.secret_problems(Cluster(service.connection), service, ["raw-reader"])
 
 
 def test_airflow_may_make_such_secrets_and_read_none(stand):

@@ -6,7 +6,8 @@ import json
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from modelberth.kubernetes.client import ClusterRefusedError, ObjectMissingError, workload_path
+from modelberth.kubernetes import claimpod
+from modelberth.kubernetes.client import ClusterRefusedError, ObjectChangedError, ObjectMissingError, workload_path
 from modelberth.kubernetes.declared import other_ways
 from modelberth.kubernetes.workload import (
     SET_ELSEWHERE,
@@ -77,6 +78,39 @@ def claim_problems(claim: Document | None, service: Service) -> list[str]:
     if claim.get("status", {}).get("phase") == "Lost":
         return [f"{name} has lost its volume (phase Lost): restore it, or create another."]
     return []
+
+
+def secret_problems(cluster: Cluster, service: Service, names: Iterable[str]) -> list[str]:
+    """Return which of the Secrets *names* no pod of ours may have in *service*'s namespace, as the API server says.
+
+    It judges a pod that is not made. What refuses every pod, such as a quota, is not the Secret's fault and not said.
+
+    the pod with the Secret | without one | the Secret
+    ------------------------+-------------+-----------
+    may be made             | any         | is allowed
+    is refused              | may be made | is not
+    is refused              | is refused  | nobody knows
+    """
+    refused = {name: said for name in names if (said := _refused(cluster, service, name))}
+    if not refused or _refused(cluster, service):
+        return []
+    return [
+        f"Secret {service.namespace}/{name} may not be given to our pods: {said} Add it to 'secrets' of ConfigMap "
+        f"{service.namespace}/modelberth-rights."
+        for name, said in refused.items()
+    ]
+
+
+def _refused(cluster: Cluster, service: Service, secret: str | None = None) -> str | None:
+    """Return why a pod of ours, which has *secret*, would not be made; None if it would be."""
+    pod = claimpod.document(service, "upload", ["upload"], writes=False)
+    if secret:
+        pod["spec"]["containers"][0]["envFrom"] = [{"secretRef": {"name": secret}}]
+    try:
+        cluster.create(f"/api/v1/namespaces/{service.namespace}/pods?dryRun=All", pod)
+    except (ClusterRefusedError, ObjectChangedError) as error:
+        return str(error)
+    return None
 
 
 def workload_problems(document: Document | None, service: Service, workload: Workload) -> list[str]:

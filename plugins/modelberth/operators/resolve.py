@@ -11,7 +11,7 @@ import yaml
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
-from modelberth.catalog import load
+from modelberth.catalog import RemoteSource, load
 from modelberth.catalog.together import nothing_waits, together_problems
 from modelberth.core import gate
 from modelberth.core.failure import Failure
@@ -190,10 +190,19 @@ def _ask_cluster(catalog: Catalog, model: Model, service: Service) -> list[str]:
     except (yaml.YAMLError, ConfigException) as error:
         # The cause is not shown: it may quote the kubeconfig.
         return [f"Connection {service.connection!r} holds no usable kubeconfig ({type(error).__name__}): correct it."]
-    if problems := preflight.problems(cluster, service):
+    problems = preflight.problems(cluster, service)
+    if problems := problems or preflight.secret_problems(cluster, service, _secrets(catalog, model, service)):
         return problems
     targets = [one for one in catalog.targets(model.name) if one.service.name == service.name]
     return [problem for one in targets for problem in find(one, [model.name], cluster).problems]
+
+
+def _secrets(catalog: Catalog, model: Model, service: Service) -> list[str]:
+    """Return the Secrets that the files of *model* and *service* name beside the bucket's: a source's, a probe's."""
+    uploads = catalog.services_of(model.name)[0].name == service.name
+    source = model.source.secret if uploads and isinstance(model.source, RemoteSource) else None
+    probe = service.confirm.probe.secret if service.confirm.probe else None
+    return [name for name in (source, probe) if name]
 
 
 def _told(connection: str, ask: partial[list[str]]) -> list[Finding]:

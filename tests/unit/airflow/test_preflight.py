@@ -2,13 +2,14 @@
 
 import copy
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from modelberth.catalog import load
 from modelberth.core.confirm import Answer
 from modelberth.kubernetes import preflight
-from modelberth.kubernetes.client import ClusterRefusedError, ObjectMissingError
+from modelberth.kubernetes.client import ClusterRefusedError, ForbiddenError, ObjectMissingError
 
 CLAIM = {"metadata": {"name": "models"}, "status": {"phase": "Bound"}}
 WORKLOAD = {
@@ -38,12 +39,20 @@ class FakeCluster:
     def __init__(self, claim=CLAIM, workload=WORKLOAD, denied=()):
         self.objects = {"persistentvolumeclaims/models": claim, "deployments/embedder": workload}
         self.denied = denied
+        self.full = False
 
     def get(self, path):
         found = self.objects["/".join(path.rsplit("/", 2)[1:])]
         if isinstance(found, Exception):
             raise found
         return found
+
+    def create(self, path, pod):
+        """Refuse every pod but those without a Secret that is not allowed."""
+        named = [one["secretRef"]["name"] for one in pod["spec"]["containers"][0].get("envFrom", ())]
+        if self.full or set(named) - {"allowed"}:
+            raise ForbiddenError(f"POST {path}: no.")
+        return pod
 
     def ask(self, path, body):
         asked = body["spec"]["resourceAttributes"]
@@ -190,3 +199,21 @@ def test_all_problems_are_said_at_once(service):
     paused = changed(WORKLOAD, "spec", "paused", True)
     cluster = FakeCluster(claim=ObjectMissingError("Not found"), workload=paused, denied=["create pods"])
     assert len(preflight.problems(cluster, service)) == 3
+
+
+@pytest.mark.parametrize(("full", "refused"), [(False, ["raw-reader", "probe-key"]), (True, [])])
+def test_a_secret_that_only_keeps_a_pod_from_being_made_is_named(service, full, refused):
+    cluster = FakeCluster()
+    cluster.full = full
+    found = preflight.secret_problems(cluster, service, ["raw-reader", "allowed", "probe-key"])
+    assert [one.split()[1] for one in found] == [f"serving/{name}" for name in refused]
+    assert all("no." in one and "'secrets' of ConfigMap serving/modelberth-rights" in one for one in found)
+
+
+def test_a_pod_is_only_asked_about_and_never_made(service):
+    asked = []
+    cluster = SimpleNamespace(create=lambda path, pod: asked.append(path))
+    assert preflight.secret_problems(cluster, service, ["raw-reader"]) == []
+    assert asked == ["/api/v1/namespaces/serving/pods?dryRun=All"]
+    assert preflight.secret_problems(cluster, service, []) == []
+    assert len(asked) == 1

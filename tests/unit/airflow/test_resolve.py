@@ -61,6 +61,25 @@ def test_what_the_source_holds_is_proposed(resolve, source, evidence, ledger):
     assert [(entry.event, entry.source_version) for entry in ledger.entries()] == [("proposed", version)]
 
 
+def test_the_secrets_of_source_and_probe_are_asked_about_where_pods_are_to_have_them(resolve, catalog, monkeypatch):
+    model = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+    source = {"type": "s3", "url": "s3://raw/minilm", "connection": "modelberth_s3", "secret": "raw-reader"}
+    catalog.write("models/minilm.yaml", model | {"source": source})
+    service = yaml.safe_load((catalog.root / "services/embedder.yaml").read_text())
+    confirm = {"level": "reported", "port": 8000, "report": "/modelz", "probe": {"secret": "probe-key"}}
+    catalog.write("services/second.yaml", service | {"confirm": confirm})
+    asked = {}
+    monkeypatch.setattr("modelberth.operators.resolve._source", lambda model: (None, []))
+    monkeypatch.setattr(
+        "modelberth.operators.resolve.preflight.secret_problems",
+        lambda cluster, service, names: asked.setdefault(service.name, names) and [f"no {name}" for name in names],
+    )
+    with pytest.raises(AirflowFailException, match="no raw-reader") as error:
+        resolve()
+    assert "no probe-key" in str(error.value)
+    assert asked == {"embedder": ["raw-reader"], "second": ["probe-key"]}
+
+
 def test_a_signature_that_nobody_could_verify_is_refused_before_anything_is_moved(resolve, catalog):
     document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
     catalog.write("models/minilm.yaml", document | {"signature": {"key": "/nowhere/key.pub"}})
