@@ -7,11 +7,11 @@ from typing import Annotated, Self
 from pydantic import ByteSize, Field, model_validator
 
 from modelberth.catalog.pieces import BucketUrl, ConnectionId, Label, Part, Policy
-from modelberth.catalog.signature import Signature
+from modelberth.catalog.signature import PublisherSignature, Signature
 from modelberth.catalog.sources import AnySource
 from modelberth.core.content import OFF
 from modelberth.core.prune import LEAST_GRACE
-from modelberth.core.signature import REVISION
+from modelberth.core.signature import PUBLISHER, REVISION
 
 
 class Store(Part):
@@ -75,14 +75,21 @@ class Model(Part):
     size_limit: Annotated[ByteSize, Field(gt=0)] | None = None
     content: Content = Content()
     signature: Signature | None = None
+    publisher_signature: PublisherSignature | None = None
     refresh: Refresh = Refresh()
     retention: Retention = Retention()
 
     @property
     def signatures(self) -> dict[str, Signature]:
         """What is looked for, by kind, and whose it is to be; what is off is not looked for."""
-        asked = {REVISION: self.signature}
+        asked = {REVISION: self.signature, PUBLISHER: self.publisher_signature}
         return {kind: one for kind, one in asked.items() if one and one.policy != OFF}
+
+    @property
+    def signature_beside(self) -> str | None:
+        """Where the publisher's bundle is among the files; None when nobody asks for it."""
+        asked = self.publisher_signature
+        return asked.file if asked and asked.policy != OFF else None
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:

@@ -9,6 +9,7 @@ In a bucket, under the prefix of its URL::
     <model>/revisions/<64 hex>/condemned.json           its bytes go if nothing uses it; they are whole until then
     <model>/revisions/<64 hex>/doomed/<upload>.json     a location that was taken away, while its objects are
     <model>/fetch/<64 hex>.json                         what a pod was told to fetch, named by its own digest
+    <model>/digests/<64 hex>.json                       a publisher's signature and every file's SHA-256, named so too
 
 On a claim, under its root::
 
@@ -186,6 +187,11 @@ def doomed_prefix(url: BucketUrl, model: str, digest: Digest) -> str:
 def fetch_list_key(model: str, digest: Digest) -> str:
     """Return where the fetch list of that digest is, below the bucket's prefix."""
     return f"{model}/fetch/{digest.hex}.json"
+
+
+def digests_key(model: str, digest: Digest) -> str:
+    """Return where a publisher's signature and the files' SHA-256 of that digest are, below the bucket's prefix."""
+    return f"{model}/digests/{digest.hex}.json"
 
 
 def snapshot_path(model: str, snapshot: Snapshot) -> str:

@@ -73,7 +73,8 @@ def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
     text: str = arguments.source
     source = value(Digest.parse, text) if text.startswith("sha256:") else Path(text)
     links, streams, limit = arguments.follow_links, concurrency(arguments), bandwidth_limit(arguments)
-    return upload(Order(source, url, _model(arguments), name, links, streams, limit), stop)
+    bundle = arguments.publisher_signature
+    return upload(Order(source, url, _model(arguments), name, links, streams, limit, bundle), stop)
 
 
 def _adopt(arguments: argparse.Namespace, stop: Stop) -> Result:

@@ -33,11 +33,13 @@ class Digested:
     """A file that was read from its first byte to its last.
 
     :param checksum: Of the whole file as the store writes it, empty when none was asked for.
+    :param sha256: Of the whole file, 64 hex digits; empty when nobody asked.
     """
 
     file: File
     entry: Entry
     checksum: str
+    sha256: str = ""
 
 
 class Digesting:
@@ -47,14 +49,15 @@ class Digesting:
     SHA-256 of a whole file can be had in no other way. Reading and sending take far longer than a turn.
 
     :param checksum: Which checksum of the whole file to make as well; None for none.
+    :param sha256: Whether to take the SHA-256 of the whole file as well; it is taken where one was named, too.
     """
 
-    def __init__(self, file: File, chunk_digest: str, checksum: str | None) -> None:
+    def __init__(self, file: File, chunk_digest: str, checksum: str | None, *, sha256: bool = False) -> None:
         self.file = file
         self.checksum = Checksum(checksum) if checksum else None
         self._new_hasher = chunk_hasher(chunk_digest)
         self._hasher = self._new_hasher()
-        self._whole = hashlib.sha256() if file.sha256 else None
+        self._whole = hashlib.sha256() if sha256 or file.sha256 else None
         self._chunks: list[bytes] = []
         self._turn = threading.Condition()
         self._position = 0
@@ -111,15 +114,16 @@ class Digesting:
         :raises Failure: It changed, or is not the one that was named.
         """
         self.file.refuse_changed()
-        if self._whole and self._whole.hexdigest() != self.file.sha256:
+        sha256 = self._whole.hexdigest() if self._whole else ""
+        if self.file.sha256 and sha256 != self.file.sha256:
             raise Failure(
                 ExitCode.MISMATCH,
                 f"File {self.file.path!r} is not the one that was named: expected sha256:{self.file.sha256}, got "
-                f"sha256:{self._whole.hexdigest()}. Nothing was published: find out what the source holds, or correct "
+                f"sha256:{sha256}. Nothing was published: find out what the source holds, or correct "
                 "the fetch list.",
             )
         entry = Entry(self.file.path, self.file.size, tuple(self._chunks), self._head, self.file.executable)
-        return Digested(self.file, entry, self.checksum.text() if self.checksum else "")
+        return Digested(self.file, entry, self.checksum.text() if self.checksum else "", sha256)
 
 
 def digest_files(
@@ -129,12 +133,15 @@ def digest_files(
     checksum: str | None = None,
     threads: int | None = None,
     pace: Pace | None = None,
+    *,
+    sha256: bool = False,
 ) -> list[Digested]:
     """Read *files* and return their digests, in any order.
 
     :param subject: What progress is told of.
     :param threads: By default as many as there are cores.
     :param pace: A limit on reading those that are behind a network.
+    :param sha256: Whether to take the SHA-256 of whole files as well.
     :raises Failure: One of them changed meanwhile.
     """
     found: list[Digested] = []
@@ -162,13 +169,13 @@ def digest_files(
             found.append(item.finished())
 
     with progress.shown():
-        for_each(read, _tasks(files, checksum), stop, threads or len(os.sched_getaffinity(0)))
+        for_each(read, _tasks(files, checksum, sha256=sha256), stop, threads or len(os.sched_getaffinity(0)))
     return found
 
 
-def _tasks(files: Iterable[File], checksum: str | None) -> Iterator[tuple[Digesting, list[Span]]]:
+def _tasks(files: Iterable[File], checksum: str | None, *, sha256: bool) -> Iterator[tuple[Digesting, list[Span]]]:
     for file in files:
-        item, spans = Digesting(file, "blake3", checksum), list(chunk_spans(file.size))
+        item, spans = Digesting(file, "blake3", checksum, sha256=sha256), list(chunk_spans(file.size))
         if file.in_order or not spans:
             yield item, spans
         else:

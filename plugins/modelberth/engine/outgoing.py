@@ -114,9 +114,9 @@ class Outgoing:
 class Whole(Outgoing):
     """A file that is sent as a whole, and digested as it passes."""
 
-    def __init__(self, file: File, key: str, checksum: str) -> None:
+    def __init__(self, file: File, key: str, checksum: str, *, sha256: bool = False) -> None:
         super().__init__(file, key, equal_parts(file.size))
-        self._digesting = Digesting(file, "blake3", checksum)
+        self._digesting = Digesting(file, "blake3", checksum, sha256=sha256)
 
     def sum(self, number: int, view: memoryview) -> int:
         """Digest a part in its turn."""

@@ -25,9 +25,9 @@ def write_down(store: Store, manifest: Manifest, location: Location) -> str:
     named, placed = manifest.dump(), location.dump()
     Manifest.parse(named)
     Location.parse(placed)
-    _create_equal(store, layout.manifest_key(store.url, model, digest), named)
+    create_equal(store, layout.manifest_key(store.url, model, digest), named)
     key = layout.location_key(store.url, model, digest, location.upload)
-    _create_equal(store, key, placed)
+    create_equal(store, key, placed)
     return key
 
 
@@ -44,7 +44,7 @@ def refuse_loss(store: Store, location: Location) -> None:
         )
 
 
-def _create_equal(store: Store, key: str, data: bytes) -> None:
+def create_equal(store: Store, key: str, data: bytes) -> None:
     """Write *data* unless it is there already.
 
     :raises Failure: Something else is there.

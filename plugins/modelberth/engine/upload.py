@@ -26,6 +26,7 @@ from modelberth.engine.describe import Digested, digest_files
 from modelberth.engine.earlier import earlier_places, location_keys
 from modelberth.engine.outgoing import Delta, Outgoing, Whole
 from modelberth.engine.pace import Pace
+from modelberth.engine.published import write_published
 from modelberth.engine.records import refuse_loss, write_down
 from modelberth.engine.sending import Sender
 from modelberth.engine.source import open_listed, open_source
@@ -51,6 +52,8 @@ class Order:
     :param source: A directory, a fetch list, or the digest of one in the bucket.
     :param streams: How many parts at once, 0 for as many as suit this machine.
     :param rate: Bytes a second at most, None for no limit.
+    :param publisher_signature: The path of a model-signing bundle that may be among the files: where it is, the
+        SHA-256 of every file is taken in the same pass.
     """
 
     source: Path | Digest
@@ -60,6 +63,7 @@ class Order:
     follow_links: Path | None = None
     streams: int = 0
     rate: int | None = None
+    publisher_signature: str | None = None
 
 
 def upload(order: Order, stop: Stop) -> Result:
@@ -73,7 +77,9 @@ def upload(order: Order, stop: Stop) -> Result:
     run = _Upload(order, store, source, stop)
     location = run.known_revision() or run.complete()
     lift_mark(store, location.revision)
-    named = {"fetch_list": str(order.source)} if isinstance(order.source, Digest) else {}
+    named: Result = {"fetch_list": str(order.source)} if isinstance(order.source, Digest) else {}
+    if order.publisher_signature:
+        named["digests"] = write_published(store, location, order.publisher_signature, run.sha256)
     return named | {
         "revision": str(location.revision),
         "upload": location.upload,
@@ -105,6 +111,7 @@ class _Upload:
         self._lock = threading.Lock()
         self._places: dict[str, Place] = {}
         self._digested: dict[str, Digested] = {}
+        self._sha256 = order.publisher_signature in {file.path for file in source.files}
         self.bytes: Counter[str] = Counter()
         self._data = layout.data_prefix(order.url, order.model, order.name)
         self._there = {item.key: item for item in store.list(self._data)}
@@ -140,7 +147,7 @@ class _Upload:
         cheap = all(file.cheap for file in files)
         threads = None if cheap else self._sender.threads(CHUNK_SIZE)
         sender, checksum = self._sender, self._store.checksum
-        found = digest_files(sender.subject, files, self._stop, checksum, threads, sender.pace)
+        found = digest_files(sender.subject, files, self._stop, checksum, threads, sender.pace, sha256=self._sha256)
         self._digested = {item.file.path: item for item in found}
 
     def _may_be_there(self, file: File) -> bool:
@@ -184,6 +191,11 @@ class _Upload:
         """Say whether an earlier run of this upload was complete."""
         order = self._order
         return layout.location_key(order.url, order.model, revision.digest, order.name) in self._locations
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """The SHA-256 of every file by its path; empty where nobody asked for them."""
+        return {path: item.sha256 for path, item in self._digested.items() if item.sha256}
 
     def complete(self) -> Location:
         """Bring every file into the bucket, then the manifest, then the location."""
@@ -273,7 +285,7 @@ class _Upload:
         return self._whole(file)
 
     def _whole(self, file: File) -> Outgoing:
-        return Whole(file, self._key(file.path), self._store.checksum)
+        return Whole(file, self._key(file.path), self._store.checksum, sha256=self._sha256)
 
     def _finished(self, item: Outgoing, digested: Digested, stored: Stored | None) -> None:
         # "Exists already" is also the answer to a repeated request whose first answer was lost: look at what is there.

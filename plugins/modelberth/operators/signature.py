@@ -60,3 +60,12 @@ def examine(model: Model, evidence: Evidence) -> list[Signed]:
     from modelberth.signatures.examining import examine  # with the library only where there is something to look at
 
     return examine(model, evidence) if model.signatures else []
+
+
+def publishers(model: Model) -> list[str]:
+    """Return the words that let an upload take what the publisher's signature is compared with, where it is asked for.
+
+    That is a second digest of every byte, in the pass that sends it.
+    """
+    beside = model.signature_beside
+    return ["--publisher-signature", beside] if beside else []

@@ -15,6 +15,7 @@ from modelberth.operators.credentials import environment
 from modelberth.operators.keeping import Kept
 from modelberth.operators.outcome import summary
 from modelberth.operators.refusal import refusals_are_final
+from modelberth.operators.signature import publishers
 from modelberth.operators.statefolder import StateFolderError
 from modelberth.receipts import release_evidence
 from modelberth.sources import require_proposed, source_of
@@ -108,7 +109,8 @@ class UploadModelOperator(BaseOperator):
 def words(model: Model, release_id: str) -> list[str]:
     """Return the program's command line."""
     source: Any = model.source
-    return ["upload", str(source.directory), model.bucket.url, "--model", model.name, "--upload", release_id]
+    where = ["upload", str(source.directory), model.bucket.url, "--model", model.name, "--upload", release_id]
+    return where + publishers(model)
 
 
 def state_of(context: Context) -> str | None:

@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from modelberth.catalog import load
 from modelberth.core.digest import Digest
 from modelberth.core.plan import PlanRefusedError
+from modelberth.core.published import Published
 from modelberth.core.revision import Revision
 from modelberth.kubernetes.planning import _with_signatures, read_released
-from modelberth.operators.signature import VerifySignatureOperator
+from modelberth.operators.signature import VerifySignatureOperator, publishers
+from modelberth.operators.upload import words
 from modelberth.receipts import TooLargeError, store
 from signers import DAY, Certified, KeyPair
 
@@ -272,3 +274,83 @@ def test_a_private_key_in_the_catalog_is_refused_and_never_repeated(asked, key):
 def test_a_signature_that_is_off_is_not_looked_for(asked):
     asked(policy="off")
     assert load().model("minilm").signatures == {}
+
+
+# --- a publisher's own bundle ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(catalog, evidence, objects, context, key, directory):
+    """A release whose upload has left the SHA-256 of each of *files*, and of whose files the publisher signed one."""
+    bundle = key.sign(directory)
+
+    def release(files, policy="require", bundle=bundle, **receipt):
+        document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+        beside = {"publisher_signature": {"policy": policy, "key": str(key.public), "file": "own.sig"}}
+        catalog.write("models/minilm.yaml", document | beside)
+        data = Published(bundle, files).dump()
+        digest = Digest.of(data)
+        objects[f"modelberth/models/minilm/digests/{digest.hex}.json"] = data
+        evidence.write("resolve", {"source_version": "v1"})
+        upload = {"revision": str(REVISION), "files": 1, "bytes": 7, "digests": str(digest)}
+        evidence.write("upload", upload | receipt)
+        VerifySignatureOperator(task_id="signature", model="minilm").execute(context)
+        return evidence.read("signature")["signed"][0]
+
+    return release
+
+
+RIGHT, WRONG = REVISION.digest.hex, "11" * 32
+
+
+def test_files_as_their_publisher_signed_them_are_released_without_being_read(published, objects):
+    found = published({"manifest.json": RIGHT, "own.sig": WRONG})
+    assert (found["kind"], found["result"]) == ("publisher", "valid")
+    assert found["by"].startswith("key sha256:")
+
+
+def test_files_that_are_not_as_signed_end_the_release_all_named_at_once(published):
+    with pytest.raises(AirflowFailException, match=r"1 missing: 'manifest.json'\. 1 not signed: 'x'\."):
+        published({"x": WRONG, "own.sig": WRONG})
+    with pytest.raises(AirflowFailException, match=r"publisher is invalid: 1 changed: 'manifest.json'\."):
+        published({"manifest.json": WRONG, "own.sig": WRONG})
+
+
+def test_differences_are_only_shown_where_the_file_asks_for_no_more(published):
+    assert published({"manifest.json": WRONG}, policy="warn")["result"] == "invalid"
+
+
+def test_a_model_without_its_publishers_bundle_has_none(published):
+    with pytest.raises(AirflowFailException, match="signature of the publisher is none by key"):
+        published({}, digests=None)
+
+
+def test_a_file_in_the_place_of_the_bundle_that_is_too_large_is_none(published):
+    with pytest.raises(AirflowFailException, match=r"'own.sig' is no bundle: it has over 16777216 bytes"):
+        published({"manifest.json": RIGHT}, bundle=None)
+
+
+def test_what_was_uploaded_before_anybody_asked_has_to_be_uploaded_again(published, uploaded, context):
+    with pytest.raises(AirflowFailException):
+        published({"manifest.json": WRONG})  # now the model's file asks
+    uploaded.write("upload", {"revision": str(REVISION), "files": 1, "bytes": 8})
+    with pytest.raises(AirflowFailException, match="not looked for when the model was uploaded: start a new release"):
+        VerifySignatureOperator(task_id="signature", model="minilm").execute(context)
+
+
+def test_what_the_upload_left_cannot_be_exchanged(published, objects):
+    with pytest.raises(AirflowFailException, match=f"sha256:{WRONG}, is gone: clear the task 'upload'"):
+        published({"manifest.json": RIGHT}, digests=f"sha256:{WRONG}")
+    objects[f"modelberth/models/minilm/digests/{WRONG}.json"] = Published(b"", {}).dump()
+    with pytest.raises(AirflowFailException, match=f"sha256:{WRONG}, was exchanged"):
+        published({"manifest.json": RIGHT}, digests=f"sha256:{WRONG}")
+
+
+def test_an_upload_takes_a_second_digest_only_where_a_publishers_signature_is_asked_for(catalog, key):
+    assert publishers(load().model("minilm")) == []
+    document = yaml.safe_load((catalog.root / "models/minilm.yaml").read_text())
+    for policy, expected in (("off", []), ("warn", ["--publisher-signature", "model.sig"])):
+        beside = {"policy": policy, "key": str(key.public)}
+        catalog.write("models/minilm.yaml", document | {"publisher_signature": beside})
+        assert publishers(load().model("minilm")) == expected
+        assert words(load().model("minilm"), "r")[-2:] == (expected or ["--upload", "r"])
