@@ -1,9 +1,6 @@
 """The project's own images: built from the Dockerfiles under include/images, here without Docker or a registry.
 
-An image's tag is the digest of all that goes into it, so what is unchanged is neither built nor imported again::
-
-    <cache>/base-<digest>/base.tar     a debootstrapped Debian with Python, instead of the official Python image
-    <cache>/images/                    buildah's storage: layers, shared by all checkouts
+An image's tag is the digest of all that goes into it, so what is unchanged is neither built nor imported again.
 """
 
 from __future__ import annotations
@@ -13,7 +10,6 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -21,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from base_image import ensure_base
+from buildah import buildah, built
 from problems import LocalError
-from settings import cache, one_builder
-from supervise import tail
+from settings import cache
 
 from cluster import CONTAINERD_SOCKET, PAUSE_IMAGE
 
@@ -33,15 +30,11 @@ if TYPE_CHECKING:
     from capsule import Capsule
     from settings import Settings
 
-SUITE = "bookworm"
-BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 FROM_ROOT = ("modelsync",)
 """Images whose Dockerfile copies from the whole project; the others' context is their own folder."""
 
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "find-links", "proxy")
 CERTIFICATES = Path("/etc/ssl/certs")
-ALONE = ("unshare", "--fork", "--pid", "--kill-child", "--mount", "--mount-proc")
-"""debootstrap and buildah mount and start things: in namespaces of their own these end with them, even by SIGKILL."""
 
 
 @dataclass(frozen=True)
@@ -104,110 +97,6 @@ def files(context: Path, sources: Sequence[str]) -> Iterator[Path]:
         for match in matches:
             below = match.rglob("*") if match.is_dir() else [match]
             yield from (path for path in below if path.is_file() and "__pycache__" not in path.parts)
-
-
-def buildah(*arguments: str, log: Path) -> None:
-    """Run buildah on the shared storage.
-
-    :raises LocalError: It failed; with the last lines of its output.
-    """
-    with log.open("a") as out:
-        command = [*ALONE, *storage(), *arguments]
-        print("+", shlex.join(command), file=out, flush=True)
-        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise LocalError(
-            f"buildah {arguments[0]} failed (exit {done.returncode}). Last lines of {log}:\n{tail(log, 25)}"
-        )
-
-
-def storage() -> list[str]:
-    """Return buildah with its storage."""
-    return ["buildah", "--root", str(cache() / "images"), "--runroot", "/run/modelberth-images"]
-
-
-def built(reference: str) -> bool:
-    """Say whether buildah's storage has an image."""
-    command = [*storage(), "inspect", "--type", "image", reference]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def ensure_base(log: Path) -> str:
-    """Return the image that the others start from: BASE_IMAGE when given, else a Debian bootstrapped here."""
-    if given := os.environ.get("BASE_IMAGE"):
-        return given
-    key = hashlib.sha256(json.dumps([SUITE, BASE_PACKAGES, BASE_DOCKERFILE]).encode()).hexdigest()[:12]
-    reference = f"localhost/modelberth/base:{key}"
-    if not built(reference):
-        folder = cache() / f"base-{key}"
-        with one_builder("base"):
-            if not folder.exists():
-                bootstrap(folder, log)
-        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as dockerfile:
-            dockerfile.write(BASE_DOCKERFILE)
-            dockerfile.flush()
-            buildah("bud", "--isolation", "chroot", "--tag", reference, "--file", dockerfile.name, str(folder), log=log)
-    return reference
-
-
-BASE_DOCKERFILE = """\
-FROM scratch
-ADD base.tar /
-ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
-CMD ["python3"]
-"""
-
-
-def bootstrap(folder: Path, log: Path) -> None:
-    """Make a small Debian as a tar file in ``folder``; the folder appears only when it is complete."""
-    with fresh(folder.with_suffix(".building")) as building:
-        system, result = building / "system", building / "result"
-        result.mkdir()
-        packages = f"--include={','.join(BASE_PACKAGES)}"
-        run([*ALONE, "debootstrap", "--variant=minbase", packages, SUITE, str(system), mirror()], log)
-        for name in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
-            shutil.rmtree(system / name)
-            (system / name).mkdir()
-        run(
-            [
-                "tar",
-                "--create",
-                f"--file={result}/base.tar",
-                "--sort=name",
-                "--numeric-owner",
-                f"--directory={system}",
-                ".",
-            ],
-            log,
-        )
-        result.rename(folder)
-
-
-@contextmanager
-def fresh(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder and remove it afterwards; first, what a killed run left of it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
-
-
-def mirror() -> str:
-    """Return the Debian mirror that this machine uses itself."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", f"Codename: {SUITE}"]
-    uris = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-    return uris[0] if uris else "http://deb.debian.org/debian"
-
-
-def run(command: Sequence[str], log: Path) -> None:
-    """Run a command with its output in the log.
-
-    :raises LocalError: It failed.
-    """
-    with log.open("a") as out:
-        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise LocalError(f"{command[0]} failed (exit {done.returncode}). Last lines of {log}:\n{tail(log, 25)}")
 
 
 def build(image: Image, log: Path) -> str:

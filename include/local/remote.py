@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import packages
 import serving
+from buildah import run
 from env import write_env
 from kubectl import kubectl, program
 from problems import LocalError
@@ -142,5 +143,5 @@ def deliver(settings: Settings, given: Mapping[str, str], say: Callable[[str], N
     for reference in references.values():
         with images.archive(reference, log) as file:
             name = given["CLUSTER"].removeprefix("kind-")
-            images.run(["kind", "load", "image-archive", str(file), "--name", name], log)
+            run(["kind", "load", "image-archive", str(file), "--name", name], log)
     return {name: images.full_reference(reference) for name, reference in references.items()}

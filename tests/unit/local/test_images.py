@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import base_image
 import pytest
 from problems import LocalError
 
@@ -71,7 +72,7 @@ def test_missing_source_is_named(image: images.Image) -> None:
 
 def test_given_base_image_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BASE_IMAGE", "registry.example/python:3.11")
-    assert images.ensure_base(tmp_path / "log") == "registry.example/python:3.11"
+    assert base_image.ensure_base(tmp_path / "log") == "registry.example/python:3.11"
 
 
 def test_pip_settings_of_this_machine_are_mounted_and_not_written_down(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from supervise import Part, configuration, state_of, tail
+from supervise import Part, state_of, tail
+from supervisord import configuration
 
 INFO = {"name": "etcd", "description": "pid 7, uptime 0:00:03", "exitstatus": 0, "spawnerr": "", "stop": 0}
 
