@@ -24,7 +24,7 @@ from modelberth.receipts.damage import damage_record
 from modelberth.receipts.signed import read_signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from modelberth import catalog as catalogs
     from modelberth.catalog import Catalog, Model, Service
@@ -46,25 +46,11 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence, others: Seq
         raise PlanRefusedError(f"Release {evidence.release_id} has no target: no service binds {model.name!r}.")
     parts = [_Part.read(catalog, one) for one in (evidence, *others)]
     found = {target.name: find(target, [part.released.model for part in parts]) for target in targets}
-    problems = [problem for one in found.values() for problem in one.problems]
-    for target in targets:
-        one, read = found[target.name], _reading(parts, target)
-        problems += patience.problems(target.service, one.document, one.containers, read) if one.bindings else []
-    problems += [said for one in targets for said in canary.problems(one, found[one.name].document)]
     gate = gate_of(services, evidence.read("resolve").get("requested_by"))
-    problems += filter(None, [gates.problem(gate, NOBODY_KNOWN)])
-    if problems:
-        raise PlanRefusedError(f"Release {evidence.release_id} cannot be rolled out: {' '.join(problems)}")
-    planned = [
-        make_target(
-            one,
-            found[one.name],
-            {part.released.model: part.snapshots[one.service.name] for part in _at(parts, one)},
-            {part.released.model: part.difference_to for part in _at(parts, one)},
-            _reading(parts, one),
-        )
-        for one in targets
-    ]
+    problems = [*_problems(targets, found, parts), gates.problem(gate, NOBODY_KNOWN)]
+    if said := " ".join(filter(None, problems)):
+        raise PlanRefusedError(f"Release {evidence.release_id} cannot be rolled out: {said}")
+    planned = [_planned(one, found[one.name], _at(parts, one)) for one in targets]
     plan = Plan(
         model=model.name,
         release_id=evidence.release_id,
@@ -118,6 +104,25 @@ def _with_signatures(model: Model, released: Released, evidence: Evidence) -> Re
     return replace(released, signed=found)
 
 
+def _problems(targets: Sequence[catalogs.Target], found: Mapping[str, Found], parts: Sequence[_Part]) -> Iterator[str]:
+    """Yield what stands in the way of each of *targets*: first what was found there, then time, then the canary."""
+    for one in found.values():
+        yield from one.problems
+    for target in targets:
+        one, read = found[target.name], _reading(_at(parts, target), target)
+        if one.bindings:
+            yield from patience.problems(target.service, one.document, one.containers, read)
+    for target in targets:
+        yield from canary.problems(target, found[target.name].document)
+
+
+def _planned(target: catalogs.Target, found: Found, parts: Sequence[_Part]) -> Target:
+    """Return *target* as the plan has it, which switches the models of *parts*."""
+    snapshots = {part.released.model: part.snapshots[target.service.name] for part in parts}
+    differences = {part.released.model: part.difference_to for part in parts}
+    return make_target(target, found, snapshots, differences, _reading(parts, target))
+
+
 def _at(parts: Sequence[_Part], target: catalogs.Target) -> list[_Part]:
     """Return those of *parts* whose model *target* serves."""
     return [part for part in parts if target.service.bindings_of(part.released.model, target.workload)]
@@ -125,7 +130,7 @@ def _at(parts: Sequence[_Part], target: catalogs.Target) -> list[_Part]:
 
 def _reading(parts: Sequence[_Part], target: catalogs.Target) -> dict[str, float]:
     """Return what verify said of all bytes that pods of *target* are to load, and in how many seconds it read them."""
-    read = [part.verified[target.service.name] for part in _at(parts, target)]
+    read = [part.verified[target.service.name] for part in parts]
     return {key: sum(one.get(key) or 0 for one in read) for key in ("bytes", "seconds")}
 
 
