@@ -161,13 +161,14 @@ def test_folders_in_s3_name_models_and_versions(bucket, store, named):
 
 
 def test_what_does_not_fit_the_convention_is_a_problem_of_that_entry_only(bucket, store, named):
-    files = {"good/v1/a": b"1", "Bad_Name/v1/a": b"1", "good/v 2/a": b"1", "flat/model.gguf": b"1"}
+    files = {"good/v1/a": b"1", "Bad_Name/v1/a": b"1", "good/v 2/a": b"1", "flat/model.gguf": b"1", "empty/v1/": b""}
     at = bucket.put({f"chat/{path}": data for path, data in files.items()}, bucket.url.rpartition("/")[2])
     found = named(type="s3", url=at, connection=store)
     assert found["good v1"].problem == ""
     assert "is no DNS label" in found["Bad_Name v1"].problem
     assert "is no name of a version" in found["good v 2"].problem
     assert "has no folder of a version" in found["flat"].problem
+    assert len(found) == 4
 
 
 def test_a_bucket_without_the_services_folder_names_nothing(bucket, store, named):

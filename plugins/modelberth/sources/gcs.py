@@ -74,20 +74,6 @@ def objects(url: str, name: str) -> Iterator[Wanted]:
             yield Wanted(blob.name, f"gs://{bucket}/{blob.name}", blob.size, version=str(blob.generation))
 
 
-def folders(url: str, name: str) -> list[str]:
-    """Return the names directly below *url* that objects lie below.
-
-    :param name: The connection's.
-    :raises Failure: They cannot be listed.
-    """
-    connection(name)
-    start = key_start(url)
-    with _telling(url, name):
-        listing = clients.gcs_client(name).list_blobs(bucket_of(url), prefix=start, delimiter="/", timeout=TIMEOUTS)
-        list(listing)  # the prefixes are known when all pages were read
-    return sorted(key.removeprefix(start).removesuffix("/") for key in listing.prefixes)
-
-
 @contextmanager
 def _telling(url: str, name: str) -> Iterator[None]:
     from google.api_core.exceptions import ClientError, GoogleAPIError, NotFound, TooManyRequests

@@ -41,11 +41,11 @@ def registry_of(catalog: Catalog, service: Service, registry: AnyRegistry) -> Re
             return MlflowTags(registry.connection, tags, source, _known(catalog, registry.connection))
         case S3Registry():
             return PrefixFolders(
-                f"{registry.url}/{service.name}", lambda url: s3.folders(url, registry.connection), source
+                f"{registry.url}/{service.name}", lambda url: s3.objects(url, registry.connection), source
             )
         case GcsRegistry():
             return PrefixFolders(
-                f"{registry.url}/{service.name}", lambda url: gcs.folders(url, registry.connection), source
+                f"{registry.url}/{service.name}", lambda url: gcs.objects(url, registry.connection), source
             )
         case DriveRegistry():
             root = DriveFiles(registry.item, registry.connection, registry.resource_key or "")

@@ -7,39 +7,41 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.registry import Named
+from modelberth.sources.objects import key_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from modelberth.core.fetchlist import Wanted
     from modelberth.sources.drive import DriveFiles
 
 
 @dataclass(frozen=True)
 class PrefixFolders:
-    """What lies below *url*.
+    """What lies below *url*; a folder in which no object lies is none.
 
-    :param folders: Lists the names directly below a URL.
+    :param objects: Lists what lies below a URL, each with its key as path.
     :param source: What the sources of all that is named have in common.
     """
 
     url: str
-    folders: Callable[[str], Iterable[str]]
+    objects: Callable[[str], Iterable[Wanted]]
     source: Mapping[str, Any]
 
     def entries(self) -> list[Named]:
-        """Return every folder of a version.
+        """Return every folder of a version; a model with none is a problem of its own.
 
         :raises Failure: They cannot be listed.
         """
-        return [named for model in self.folders(self.url) for named in self._of(model)]
-
-    def _of(self, model: str) -> Iterator[Named]:
-        at = f"{self.url}/{model}"
-        versions = list(self.folders(at))
-        if not versions:
-            yield Named(model, "", problem=_no_version(at))
-        for version in versions:
-            yield Named(model, version, {**self.source, "url": f"{at}/{version}"})
+        start = len(key_start(self.url))
+        found = [one.path[start:].split("/") for one in self.objects(self.url) if not one.path.endswith("/")]
+        versions = {(parts[0], parts[1]) for parts in found if len(parts) > 2}
+        without = {parts[0] for parts in found} - {model for model, _ in versions}
+        at = f"{self.url}/{{}}".format
+        return [
+            *(Named(model, version, {**self.source, "url": at(f"{model}/{version}")}) for model, version in versions),
+            *(Named(model, "", problem=_no_version(at(model))) for model in without),
+        ]
 
 
 @dataclass(frozen=True)

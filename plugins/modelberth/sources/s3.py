@@ -56,21 +56,6 @@ def objects(url: str, name: str) -> Iterator[Wanted]:
                 yield Wanted(key, f"s3://{bucket}/{key}", item["Size"], etag=item["ETag"].strip('"'))
 
 
-def folders(url: str, name: str) -> list[str]:
-    """Return the names directly below *url* that objects lie below.
-
-    :param name: The connection's.
-    :raises Failure: They cannot be listed.
-    """
-    start = key_start(url)
-    connection(name)
-    with _telling(url, name):
-        pages = clients.s3_client(name).get_paginator("list_objects_v2")
-        asked = pages.paginate(Bucket=bucket_of(url), Prefix=start, Delimiter="/")
-        found = [one["Prefix"] for page in asked for one in page.get("CommonPrefixes", [])]
-    return [key.removeprefix(start).removesuffix("/") for key in found]
-
-
 def credentials(name: str) -> Mapping[str, str]:
     """Return what a pod reads a source in S3 with.
 
