@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Never
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from modelberth.catalog import load
 from modelberth.kubernetes.diagnosis import lines
-from modelberth.operators import release_of
+from modelberth.operators.handover import HandOverOperator
 from modelberth.operators.refusal import refusals_are_final
-from modelberth.receipts import evidence_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk import Context
 
 
-class RolloutModelOperator(BaseOperator):
+class RolloutModelOperator(HandOverOperator):
     """
     Point a workload at the snapshot that was approved, wait until its pods confirm, put back if they do not.
 
@@ -30,36 +25,18 @@ class RolloutModelOperator(BaseOperator):
     :param target: The target, as in the plan.
     """
 
-    template_fields: Sequence[str] = ("model", "target")
-
-    def __init__(self, *, model: str, target: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
-        self.target = target
-
     def execute(self, context: Context) -> Never:
         """Hand over to the trigger."""
         from modelberth.triggers.rollout import RolloutTrigger  # Airflow's trigger classes are slow to import
 
         with refusals_are_final():
-            receipts = load().model(self.model).receipts
-        names = {"url": receipts.url, "connection": receipts.connection, "release_id": release_of(context)}
-        self.defer(
-            trigger=RolloutTrigger(
-                model=self.model,
-                release_id=names["release_id"],
-                target=self.target,
-                receipts_url=receipts.url,
-                receipts_connection=receipts.connection,
-            ),
-            method_name="execute_complete",
-            kwargs={"names": names},
-        )
+            names = self.names(context)
+        self.hand_over(RolloutTrigger, names)
 
     def execute_complete(self, context: Context, event: dict[str, str], names: dict[str, str]) -> dict[str, str]:  # noqa: ARG002
         """Judge by the outcome's receipt; the event only says why there is none."""
         with refusals_are_final():
-            evidence = evidence_at(names["url"], names["connection"], self.model, names["release_id"])
+            evidence = self.evidence(names)
             outcome = evidence.find("outcome", self.target)
         if outcome is None:
             kind = AirflowException if event["status"] == "unreachable" else AirflowFailException
