@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import volumes
+from modelberth.engine import pagecache
 
 MIB = 2**20
 CHUNK = 8 * MIB
@@ -195,6 +196,14 @@ def test_a_model_comes_is_verified_and_its_next_revision_takes_what_is_there(vol
     assert [snapshot["state"] for snapshot in row["snapshots"]] == ["ready", "ready"]
     left = [path for path in (volume.path / ".modelberth").rglob("*") if path.is_file()]
     assert left == []
+
+
+@on("ext4", "xfs")
+def test_what_comes_is_written_past_the_nodes_cache_but_for_the_edges_of_chunks(volume, work):
+    came = ok(work.sync(volume, work.make(noise(3 * CHUNK))))
+    edges = 2 * 4 * 4096  # of the header and three chunks, of which none begins with a block
+    assert 0 < pagecache.resident(files(volume, came) / WEIGHTS) <= edges
+    assert tree(files(volume, came)) == tree(work.model)
 
 
 # Blocks that are shared ----------------------------------------------------------------------------------------------

@@ -115,7 +115,8 @@ class Filling:
         """Bring chunks, and say where from in the end."""
         entry = self._manifest.files[task.number]
         with filesystem.told(f"write {entry.path!r}"):
-            if task.side is From.CLAIM and reuse.take(task.number, task.run.first, self._buffers.chunk):
+            memory = self._buffers.at(entry.span(task.run.first).start)
+            if task.side is From.CLAIM and reuse.take(task.number, task.run.first, memory):
                 self._progress.reuse(task.number, self._bytes(task))
                 return From.CLAIM
         self._run(task.number, task.run)
@@ -138,7 +139,7 @@ class Filling:
     def _chunk(self, number: int, entry: Entry, index: int, place: Place, fill: Fill) -> None:
         """Receive a chunk and compare its digest before any of it reaches a file."""
         span, hasher = entry.span(index), self._hasher()
-        view = self._buffers.chunk[: span.length]
+        view = self._buffers.at(span.start)[: span.length]
         self._pace.take(span.length)
         fill(view, hasher.update)
         if hasher.digest() != entry.chunks[index]:

@@ -14,7 +14,7 @@ from modelberth.core.damage import Problem
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import Entry
 from modelberth.core.ready import Rehash, Stats
-from modelberth.engine import claim, filesystem
+from modelberth.engine import claim, direct, filesystem
 from modelberth.engine.hashing import chunk_hasher
 from modelberth.engine.http import Answer
 from modelberth.engine.pace import Pace
@@ -53,10 +53,16 @@ class Buffers(threading.local):
     """A chunk's worth of memory for each thread."""
 
     def __init__(self) -> None:
-        pages = mmap.mmap(-1, CHUNK_SIZE)
+        pages = mmap.mmap(-1, CHUNK_SIZE + direct.BLOCK)
         with suppress(OSError):  # not every kernel has them
             pages.madvise(mmap.MADV_HUGEPAGE)  # 4 entries of the processor's table instead of 2,048 for each copy
-        self.chunk = memoryview(pages)
+        self._pages = memoryview(pages)
+        self.chunk = self._pages[:CHUNK_SIZE]
+
+    def at(self, offset: int) -> memoryview:
+        """Return memory that lies as bytes at *offset* of a file do in their block, so that they can be written so."""
+        shift = offset % direct.BLOCK
+        return self._pages[shift : shift + CHUNK_SIZE]
 
 
 def mismatches(

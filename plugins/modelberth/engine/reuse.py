@@ -150,7 +150,7 @@ class Reuse:
                 with self._lock:
                     self.reflinked += piece.span.length
             else:
-                filesystem.write_fully(descriptor, part, start)
+                self._staging.put(descriptor, part, start)
             start += len(part)
 
 

@@ -24,19 +24,18 @@ from modelberth.core import layout
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.paths import parents
 from modelberth.core.units import human
-from modelberth.engine import claim, filesystem
+from modelberth.engine import claim, direct, filesystem
 from modelberth.engine.batch import Batch
 from modelberth.engine.journal import Journal, Record, joined
 from modelberth.engine.publishing import Staged, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from modelberth.core.manifest import Entry, Manifest
     from modelberth.core.revision import Revision, Snapshot
-
-    Put = Callable[[int, memoryview, int], object]
+    from modelberth.engine.direct import Put
 
 _SLACK = 16 * 1024 * 1024
 _NO_LINK = (*filesystem.UNABLE, errno.EPERM, errno.EMLINK, errno.EXDEV)
@@ -64,6 +63,7 @@ class Staging:
         self._inodes: dict[int, int] = {}
         self._directory = -1
         self._in_memory = False
+        self.put: Put = filesystem.write_fully
         self._open: dict[int, int] = {}
         self._opening = [threading.Lock() for _ in range(64)]
         self._shared: frozenset[int] = frozenset()
@@ -80,7 +80,9 @@ class Staging:
             claim.own_directory(directory)
         self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # There pages are no place on a disk: reserved ones only cost the time of a second round over them.
-        self._in_memory = filesystem.file_system_of(self.path) in ("tmpfs", "ramfs")
+        kind = filesystem.file_system_of(self.path)
+        self._in_memory = kind in ("tmpfs", "ramfs")
+        self.put = direct.put_on(kind)
         if not (manifest := self.path / layout.MANIFEST).exists():
             filesystem.write_durably(manifest, self.manifest.dump())  # tells `list` how much there will be
         needed = {self.files, *(self.files / path for path in self.manifest.empty_dirs)}
@@ -161,17 +163,19 @@ class Staging:
         os.fchmod(descriptor, mode_of(self.manifest.files[number]))
         os.close(descriptor)
 
-    def write(self, number: int, index: int, data: memoryview, put: Put = filesystem.write_fully) -> None:
+    def write(self, number: int, index: int, data: memoryview, put: Put | None = None) -> None:
         """Write a chunk that was verified.
 
         :param put: Brings the data to its place: called with the file, the data and the place.
         """
         entry = self.manifest.files[number]
-        descriptor = self._descriptor(number)
+        descriptor, small = self._descriptor(number), len(entry.chunks) == 1
+        # The disk need not be waited for once a small file.
+        put = put or (filesystem.write_fully if small else self.put)
         put(descriptor, data, entry.span(index).start)
         record = Record(number, os.fstat(descriptor).st_ino, index, 1)
         # Before it is counted: while a chunk of it is missing, nobody closes the file.
-        self._batch.add(record, descriptor, len(data), small=len(entry.chunks) == 1)
+        self._batch.add(record, descriptor, len(data), small=small)
         with self._lock:
             self._left[number] -= 1
             complete = not self._left[number]
