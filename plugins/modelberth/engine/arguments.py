@@ -64,6 +64,8 @@ def _upload(command: argparse.ArgumentParser) -> None:
     command.add_argument("--upload", metavar="ID", help="the upload's name; the same again goes on with it")
     published = "a model-signing bundle that may be among the files: where it is, leave every file's SHA-256 beside it"
     command.add_argument("--publisher-signature", metavar="PATH", help=published)
+    known = "what this source was found to be before: if the bucket has it whole, nothing is read"
+    command.add_argument("--known", metavar="NAME@sha256:...", help=known)
     _add_links(command)
     _add_concurrency(command, "parts at once, each takes 8 MiB, or more from 75 GB a file on")
     _add_bandwidth_limit(command)

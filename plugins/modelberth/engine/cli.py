@@ -73,8 +73,15 @@ def _upload(arguments: argparse.Namespace, stop: Stop) -> Result:
     text: str = arguments.source
     source = value(Digest.parse, text) if text.startswith("sha256:") else Path(text)
     links, streams, limit = arguments.follow_links, concurrency(arguments), bandwidth_limit(arguments)
-    bundle = arguments.publisher_signature
-    return upload(Order(source, url, _model(arguments), name, links, streams, limit, bundle), stop)
+    bundle, model = arguments.publisher_signature, _model(arguments)
+    return upload(Order(source, url, model, name, links, streams, limit, bundle, _known(arguments, model)), stop)
+
+
+def _known(arguments: argparse.Namespace, model: str) -> Revision | None:
+    known = value(Revision.parse, arguments.known) if arguments.known else None
+    if known and known.model != model:
+        raise Failure(ExitCode.REFUSED, f"--known names {known}: expected a revision of model {model!r}.")
+    return known
 
 
 def _adopt(arguments: argparse.Namespace, stop: Stop) -> Result:

@@ -24,6 +24,7 @@ from modelberth.engine.bucket import find_location, read_manifest
 from modelberth.engine.bucketprune import lift_mark
 from modelberth.engine.describe import Digested, digest_files
 from modelberth.engine.earlier import earlier_places, location_keys
+from modelberth.engine.known import known_location
 from modelberth.engine.outgoing import Delta, Outgoing, Whole
 from modelberth.engine.pace import Pace
 from modelberth.engine.published import write_published
@@ -54,6 +55,7 @@ class Order:
     :param rate: Bytes a second at most, None for no limit.
     :param publisher_signature: The path of a model-signing bundle that may be among the files: where it is, the
         SHA-256 of every file is taken in the same pass.
+    :param known: What this source was found to be before: if the bucket has it whole, nothing is read.
     """
 
     source: Path | Digest
@@ -64,6 +66,7 @@ class Order:
     streams: int = 0
     rate: int | None = None
     publisher_signature: str | None = None
+    known: Revision | None = None
 
 
 def upload(order: Order, stop: Stop) -> Result:
@@ -72,21 +75,30 @@ def upload(order: Order, stop: Stop) -> Result:
     :raises Failure: It could not be done; the revision is then not usable from this upload.
     """
     store = open_store(order.url, stop)
+    known = None if order.publisher_signature else order.known  # the publisher's digests need a look at the source
+    if known and (location := known_location(store, known)):
+        return _result(order, store, location, Counter())
     source = _source(order, store, stop)
     refuse_excess([file.size for file in source.files])
     run = _Upload(order, store, source, stop)
     location = run.known_revision() or run.complete()
+    result = _result(order, store, location, run.bytes)
+    if order.publisher_signature:
+        result["digests"] = write_published(store, location, order.publisher_signature, run.sha256)
+    return result
+
+
+def _result(order: Order, store: Store, location: Location, moved: Counter[str]) -> Result:
+    """Return what the upload reports; a mark that the revision is to go is taken off it first."""
     lift_mark(store, location.revision)
     named: Result = {"fetch_list": str(order.source)} if isinstance(order.source, Digest) else {}
-    if order.publisher_signature:
-        named["digests"] = write_published(store, location, order.publisher_signature, run.sha256)
     return named | {
         "revision": str(location.revision),
         "upload": location.upload,
-        "files": len(source.files),
-        "bytes": sum(file.size for file in source.files),
-        "bytes_uploaded": run.bytes["sent"],
-        "bytes_copied": run.bytes["copied"],
+        "files": len(location.files),
+        "bytes": sum(place.size for place in location.files),
+        "bytes_uploaded": moved["sent"],
+        "bytes_copied": moved["copied"],
         "location": layout.location_key(order.url, order.model, location.revision.digest, location.upload),
     }
 

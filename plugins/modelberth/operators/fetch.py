@@ -82,7 +82,8 @@ class FetchModelOperator(ModelPodOperator):
         bucket, digest = self.config.bucket, Digest.of(data)
         open_store(bucket.url, bucket.connection).create(layout.fetch_list_key(self.model, digest), data)
         where = ["upload", str(digest), bucket.url, "--model", self.model, "--upload", self.release_id]
-        return where + publishers(self.config)
+        known = uploaded_record(self.config).revision(found.name)
+        return [*where, *publishers(self.config), *(("--known", str(known)) if known else ())]
 
     def mounts(self) -> tuple[list[k8s.V1Volume], list[k8s.V1VolumeMount]]:
         """Return none but for archives: only what has to be unpacked is ever on a disk, and gone with the pod."""
