@@ -159,10 +159,10 @@ def serve(model: str, target: str) -> TaskGroup:
     return group
 
 
-def broken(stem: str, problems: Sequence[str]) -> DAG:
+def broken(dag_id: str, problems: Sequence[str]) -> DAG:
     """Return the Dag that stands for a broken catalog file."""
     with DAG(
-        f"release_{UNFIT.sub('_', stem)[:200]}",
+        dag_id,
         schedule=None,
         catchup=False,
         is_paused_upon_creation=False,
@@ -187,5 +187,10 @@ good = [
     for name, model in catalog.models.items()
     if name not in catalog.problems and asked in (None, f"release_{name}")
 ]
-bad = [broken(stem, problems) for stem, problems in catalog.problems.items()]
-globals().update({dag.dag_id: dag for dag in (*good, *bad)})
+bad: dict[str, DAG] = {}
+for stem, problems in catalog.problems.items():
+    dag_id = f"release_{UNFIT.sub('_', stem)[:200]}"
+    while dag_id in bad:  # another file's name that cannot be shown either
+        dag_id += "_"
+    bad[dag_id] = broken(dag_id, problems)
+globals().update({dag.dag_id: dag for dag in good} | bad)

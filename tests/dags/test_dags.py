@@ -277,6 +277,14 @@ def test_two_hundred_models_parse_within_their_bound(dags, catalog):
     assert time.process_time() - began < 4
 
 
+def test_two_broken_files_whose_names_cannot_be_shown_are_both_seen(dags, catalog):
+    for name in ("a b", "a_b"):
+        (catalog / f"models/{name}.yaml").write_text("source: 7\n")
+    bad = [dag for dag in dags().values() if "catalog-error" in dag.tags]
+    assert {name for dag in bad for name in ("a b", "a_b") if f"models/{name}.yaml" in dag.doc_md} == {"a b", "a_b"}
+    assert {dag.dag_id for dag in bad} == {"release_a_b", "release_a_b_"}
+
+
 def test_a_tasks_process_builds_its_own_dag_only(dags, catalog, monkeypatch):
     shutil.copy(catalog / "models/minilm.yaml", catalog / "models/other.yaml")
     (catalog / "models/broken.yaml").write_text("source: 7\n")

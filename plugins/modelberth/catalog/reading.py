@@ -61,7 +61,7 @@ def _mapping(path: Path, lines: dict[Loc, int]) -> dict[str, Any]:
     :raises _UnreadableError: It cannot be read, is not one YAML mapping, repeats a key, or names itself.
     """
     if path.suffix == ".yml":
-        raise _UnreadableError(f"not read: rename it to {path.stem}.yaml")
+        raise _UnreadableError(_misnamed(path))
     try:
         node, document = _parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -72,6 +72,12 @@ def _mapping(path: Path, lines: dict[Loc, int]) -> dict[str, Any]:
     if "name" in document:
         raise _UnreadableError("the key 'name' has no place here: the file's name is the name")
     return document
+
+
+def _misnamed(path: Path) -> str:
+    if path.with_suffix(".yaml").exists():
+        return f"not read: {path.stem}.yaml is there as well: keep one file of a name"
+    return f"not read: rename it to {path.stem}.yaml"
 
 
 def _parse(text: str) -> tuple[yaml.Node | None, Any]:

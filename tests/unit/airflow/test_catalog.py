@@ -325,6 +325,15 @@ def test_a_file_that_is_not_ours_at_all_is_refused(root, folder, name, text, sai
     assert (list(catalog.models), list(catalog.services)) == (["minilm"], ["embedder"])
 
 
+@pytest.mark.parametrize("name", ["models/minilm", "services/embedder"])
+def test_of_two_files_with_one_name_one_has_to_go(root, name):
+    (root / f"{name}.yml").write_bytes((root / f"{name}.yaml").read_bytes())
+    stem, found = name.partition("/")[2], load(root)
+    said = f"{name}.yml: not read: {stem}.yaml is there as well: keep one file of a name"
+    assert [said in problem for problem in found.problems[stem]] == [True]
+    assert stem in {**found.models, **found.services}
+
+
 def test_a_file_that_is_not_text_or_not_readable_is_refused(root):
     (root / "models/latin.yaml").write_bytes(b"source: \xff\n")
     (root / "models/folder.yaml").mkdir()
