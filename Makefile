@@ -60,7 +60,7 @@ test-unit: install ## What needs no cluster and no server: seconds
 
 PEERS := .local/bench/peers
 
-bench: install $(PEERS)/.installed ## How fast the engine is, beside its peers (docs/benchmarks.md): FIGURES="P1 P3"
+bench: install $(PEERS)/.installed .local/mlflow/.installed ## How fast the engine is, beside its peers (docs/benchmarks.md): FIGURES="P1 P3"
 	$(BIN)/python tests/bench $(FIGURES)
 
 # An environment of their own: what the peers require shall not disturb the project's pins.

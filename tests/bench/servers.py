@@ -68,21 +68,22 @@ class Server:
 
     def create_bucket(self, name: str) -> None:
         """Make a bucket, and let the server make its volumes now: else the first upload waits for that, up to 5 s."""
-        self._client().create_bucket(Bucket=name)
-        self._client().put_object(Bucket=name, Key="first", Body=b"first")
+        self.client().create_bucket(Bucket=name)
+        self.client().put_object(Bucket=name, Key="first", Body=b"first")
 
     def empty_bucket(self, name: str) -> None:
         """Delete a bucket with what is in it, which frees its memory at once, and make it again."""
-        self._client().delete_bucket(Bucket=name)
+        self.client().delete_bucket(Bucket=name)
         self.create_bucket(name)
 
     def refuse_less(self, name: str, size: int) -> None:
         """:raises RuntimeError: A bucket holds fewer bytes: a contender said that it did what it did not."""
-        pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=name)
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=name)
         if (found := sum(item["Size"] for page in pages for item in page.get("Contents", []))) < size:
             raise RuntimeError(f"Bucket {name!r} should hold {size} bytes, but has {found}.")
 
-    def _client(self):
+    def client(self):
+        """Return a new client of it."""
         keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
         return boto3.client("s3", endpoint_url=self.http, **keys)
 

@@ -4,6 +4,7 @@ from figures import (
     delta,
     killed,
     memory,
+    refresh,
     rollout,
     small_files,
     sync_speed,
@@ -27,4 +28,4 @@ ALL = {
         verify_speed,
         rollout,
     )
-}
+} | {figure.name: figure for figure in (refresh.LOOK, refresh.PARSE)}
