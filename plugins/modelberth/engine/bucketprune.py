@@ -26,13 +26,11 @@ from modelberth.core.prune import MOMENT
 from modelberth.core.refusing import LARGEST
 from modelberth.core.revision import Revision
 from modelberth.core.units import human
-from modelberth.engine.prune import since_of
+from modelberth.engine.steps import Steps, refuse_repeats, since_of
 from modelberth.engine.stores import open_store
 from modelberth.engine.workers import default_streams, for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from modelberth.core.layout import BucketUrl
     from modelberth.core.location import Place
     from modelberth.engine.report import Result
@@ -79,20 +77,12 @@ def prune_bucket(order: Order, stop: Stop) -> Result:
 
     :raises Failure: All that could not be done; ``facts`` is what was.
     """
-    asked = [*order.condemn, *order.lift, *order.delete]
-    if twice := sorted({str(one) for one in asked if asked.count(one) > 1}):
-        raise Failure(ExitCode.REFUSED, *(f"Revision {one} is named more than once." for one in twice))
-    run = _Run(open_store(order.url, stop), stop)
-    run.each("lift", order.lift, run.lift)
-    run.each("condemn", order.condemn, run.condemn)
-    run.each("delete", order.delete, run.delete)
-    result: Result = {**run.done, "bytes_freed": run.freed}
-    if run.problems:
-        worst = min(run.problems, key=lambda failure: not failure.code.worth_retrying)
-        failure = Failure(worst.code, *(problem for one in run.problems for problem in one.problems))
-        failure.facts = result
-        raise failure
-    return result
+    refuse_repeats("Revision", [*order.condemn, *order.lift, *order.delete])
+    run, steps = _Run(open_store(order.url, stop), stop), Steps(("condemn", "lift", "delete"), stop)
+    steps.each("lift", order.lift, run.lift)
+    steps.each("condemn", order.condemn, run.condemn)
+    steps.each("delete", order.delete, run.delete)
+    return steps.result(run.freed)
 
 
 @dataclass
@@ -101,22 +91,7 @@ class _Run:
 
     store: Store
     stop: Stop
-    done: dict[str, list[str]] = field(
-        default_factory=lambda: {name: [] for name in ("condemn", "lift", "delete", "absent")}
-    )
-    problems: list[Failure] = field(default_factory=list)
     freed: int = 0
-
-    def each(self, name: str, asked: Iterable[Named], step: Callable[[Named], bool]) -> None:
-        """Do *step* with each; what cannot be done with one hides nothing that can be with another."""
-        for one in asked:
-            self.stop.check()
-            try:
-                self.done[name if step(one) else "absent"].append(str(one))
-            except Failure as failure:
-                if failure.code is ExitCode.INTERRUPTED:
-                    raise
-                self.problems.append(failure)
 
     def condemn(self, one: Named) -> bool:
         """Mark a revision; say whether it has bytes. One that is marked already keeps its time."""

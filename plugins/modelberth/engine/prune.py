@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from modelberth.core import layout
 from modelberth.core.failure import ExitCode, Failure
@@ -23,9 +23,10 @@ from modelberth.core.revision import Revision, Snapshot
 from modelberth.core.units import human
 from modelberth.engine import claim, condemned, filesystem, leftovers, removing
 from modelberth.engine.condemned import is_there
+from modelberth.engine.steps import Steps, refuse_repeats, since_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from modelberth.engine.report import Result
@@ -33,13 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_One = TypeVar("_One")
+
 _STEPS = ("condemn", "lift", "trash", "delete", "staging")
-
-
-def since_of(text: str) -> tuple[str, str]:
-    """Return a name and the time that was given with it: ``<name>=<time>``; empty when none was."""
-    name, _, since = text.partition("=")
-    return name, since
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -100,21 +97,7 @@ class _Run:
 
     root: Path
     stop: Stop
-    done: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in (*_STEPS, "absent")})
-    problems: list[Failure] = field(default_factory=list)
     freed: int = 0
-
-    def each(self, name: str, asked: Iterable[Named], step: Callable[[Named], bool]) -> None:
-        """Do *step* with each; what cannot be done with one hides nothing that can be with another."""
-        for one in asked:
-            self.stop.check()
-            try:
-                with filesystem.told(f"{name} snapshot {one}"):
-                    self.done[name if step(one) else "absent"].append(str(one))
-            except Failure as failure:
-                if failure.code is ExitCode.INTERRUPTED:
-                    raise
-                self.problems.append(failure)
 
     def condemn(self, one: Named) -> bool:
         """Mark a snapshot; say whether there is one."""
@@ -176,16 +159,10 @@ class _Run:
                 record.unlink(missing_ok=True)
         return there
 
-    def remove_staging(self, revision: Revision) -> None:
+    def remove_staging(self, revision: Revision) -> bool:
         """Remove a staging directory; one that somebody wrote in within a day is a problem."""
-        try:
-            with filesystem.told(f"remove what was staged of {revision}"):
-                self.freed += leftovers.remove_staging(self.root, revision, self.stop)
-                self.done["staging"].append(str(revision))
-        except Failure as failure:
-            if failure.code is ExitCode.INTERRUPTED:
-                raise
-            self.problems.append(failure)
+        self.freed += leftovers.remove_staging(self.root, revision, self.stop)
+        return True
 
 
 def prune(order: Order, stop: Stop) -> Result:
@@ -193,33 +170,26 @@ def prune(order: Order, stop: Stop) -> Result:
 
     :raises Failure: All that could not be done; ``facts`` is what was.
     """
-    _refuse_contradictions(order)
-    run = _Run(claim.existing_root(order.root), stop)
-    run.each("lift", order.lift, run.lift)
-    run.each("condemn", order.condemn, run.condemn)
-    run.each("trash", order.trash, run.trash)
-    run.each("delete", order.delete, run.delete)
-    for revision in order.staging:
-        run.remove_staging(revision)
+    refuse_repeats("Snapshot", [*order.condemn, *order.lift, *order.trash, *order.delete])
+    run, steps = _Run(claim.existing_root(order.root), stop), Steps(_STEPS, stop)
+    steps.each("lift", order.lift, _told("lift snapshot", run.lift))
+    steps.each("condemn", order.condemn, _told("condemn snapshot", run.condemn))
+    steps.each("trash", order.trash, _told("trash snapshot", run.trash))
+    steps.each("delete", order.delete, _told("delete snapshot", run.delete))
+    steps.each("staging", order.staging, _told("remove what was staged of", run.remove_staging))
     with filesystem.told("clear what earlier runs left"):
         run.freed += leftovers.clear(run.root, stop)
-    result: Result = {**run.done, "bytes_freed": run.freed}
-    if run.problems:
-        worst = min(run.problems, key=lambda failure: not failure.code.worth_retrying)
-        failure = Failure(worst.code, *(problem for one in run.problems for problem in one.problems))
-        failure.facts = result
-        raise failure
-    return result
+    return steps.result(run.freed)
 
 
-def _refuse_contradictions(order: Order) -> None:
-    asked = [*order.condemn, *order.lift, *order.trash, *order.delete]
-    twice = sorted({str(one) for one in asked if asked.count(one) > 1})
-    if twice:
-        raise Failure(
-            ExitCode.REFUSED,
-            *(f"Snapshot {one} is named more than once: say one thing that is to be done." for one in twice),
-        )
+def _told(what: str, step: Callable[[_One], bool]) -> Callable[[_One], bool]:
+    """Return *step*, which says what it could not do when the claim's file system fails."""
+
+    def told(one: _One) -> bool:
+        with filesystem.told(f"{what} {one}"):
+            return step(one)
+
+    return told
 
 
 def _refuse_occupied(place: Path, one: Named) -> None:
