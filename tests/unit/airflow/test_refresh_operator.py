@@ -1,5 +1,7 @@
 """refresh_models: new sources are proposed once, a broken one disturbs no other and is seen."""
 
+import socket
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -119,6 +121,23 @@ def test_a_source_that_is_down_disturbs_no_other_and_is_reported(compare, catalo
     assert [one["trigger_dag_id"] for one in compare()] == ["release_minilm"]
     (problem,) = context["ti"].xcoms["problems"]
     assert problem.startswith("Model 'other': Directory")
+
+
+def test_sources_at_a_server_that_hangs_cost_one_wait_and_no_other_model(compare, catalog, context, monkeypatch):
+    monkeypatch.setattr("modelberth.sources.web.TIMEOUTS", (0.3, 0.3))
+    monkeypatch.setattr("modelberth.core.fair.PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for number in range(100):
+            source = {"type": "http", "url": url, "files": [f"{number}.bin"]}
+            catalog.write(f"models/hangs-{number}.yaml", catalog.model | {"source": source})
+        began = time.monotonic()
+        assert [one["trigger_dag_id"] for one in compare()] == ["release_minilm"]
+    assert time.monotonic() - began < 20, "one after the other, 100 of them take 4 minutes"
+    problems = context["ti"].xcoms["problems"]
+    assert len(problems) == 100
+    assert sum("does not answer (ReadTimeout)" in one for one in problems) == 100
+    assert sum(f"not asked, since {url.removeprefix('http://')} hangs" in one for one in problems) >= 100 - 32
 
 
 def test_a_forged_ledger_stops_its_model_only(compare, catalog, tmp_path, context, objects):
