@@ -1,20 +1,27 @@
 """What registries name for a service: MLflow's tags on a real server, folders in S3, in GCS and in Drive."""
 
+import base64
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from pydantic import TypeAdapter
 
 from drive_server import Drive
 from model_files import CONTENT
-from modelberth.catalog import Catalog
+from modelberth.catalog import Catalog, load
 from modelberth.catalog.registry import AnyRegistry
 from modelberth.catalog.sources import AnySource
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.registry import fitting
+from modelberth.operators.survey import survey
 from modelberth.sources import source_of
 from modelberth.sources import web as asking
 from modelberth.sources.registry import entries
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -205,3 +212,29 @@ def test_folders_in_drive_name_models_and_versions_and_two_of_one_name_are_neith
     assert "named 2 times, with different bytes" in found["minilm v2"].problem
     with pytest.raises(Failure, match="has no folder 'search'"):
         named("search", type="drive", item=root, connection="drive")
+
+
+def test_a_check_of_the_catalog_asks_the_registries_and_says_what_is_wrong_with_what_they_name(
+    bucket, store, connect, tmp_path
+):
+    connect("modelberth_signing", conn_type="generic", password=base64.b64encode(bytes(32)).decode())
+    at = bucket.put({"chat/good/v1/a": b"1", "chat/Bad/v1/a": b"1"}, bucket.url.rpartition("/")[2])
+    service = yaml.safe_load((PROJECT / "include/services/embedder.yaml").read_text())
+    places = {name: {"url": f"s3://models/{name}", "connection": store} for name in ("bucket", "receipts")}
+    shutil.copytree(PROJECT / "include/models", tmp_path / "models")
+    (tmp_path / "services").mkdir()
+    for name, url in {"chat": at, "silent": f"{at}/nothing"}.items():
+        stage = {"registry": {"type": "s3", "url": url, "connection": store}, **places}
+        workload = {"kind": "Deployment", "name": name}
+        document = yaml.safe_dump(service | {"stage": stage, "workload": workload})
+        (tmp_path / f"services/{name}.yaml").write_text(document)
+    rows = survey(load(tmp_path), ["chat", "silent"])
+    assert [(row.name, row.what, row.problem.partition("(")[0].strip()) for row in rows] == [
+        ("chat", "registry", "Bad v1: 'Bad' is no DNS label"),
+        ("silent", "registry", "The s3 registry"),
+    ]
+    shutil.rmtree(tmp_path / "services")
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services/good.yaml").write_text(document.replace(f"{at}/nothing", at))
+    bucket.put({"good/small/v1/a": b"1"}, bucket.url.rpartition("/")[2])
+    assert [row.problem for row in survey(load(tmp_path), ["good"])] == [""]
