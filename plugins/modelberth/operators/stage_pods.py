@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from modelberth.catalog import load
 from modelberth.core.release import RELEASE_ID
 from modelberth.core.revision import MODEL_NAME, Snapshot
+from modelberth.core.signature import judge, refusal
 from modelberth.operators.fetch import FetchModelOperator
 from modelberth.operators.pod import ModelPodOperator
+from modelberth.operators.signature import examine
 from modelberth.operators.staging import receipts_of, staged_model
 from modelberth.operators.sync import SyncModelOperator
 from modelberth.operators.verify import VerifyModelOperator
@@ -93,7 +95,14 @@ class FetchStagedOperator(Staged, FetchModelOperator):
 
 
 class SyncStagedOperator(Staged, SyncModelOperator):
-    """Bring it onto the service's claim, as a snapshot that nothing serves."""
+    """Bring it onto the claim, as a snapshot that nothing serves; not without a signature that is required."""
+
+    def specify(self, basis: dict[str, Any]) -> None:
+        """Look at the signatures that the model's file asks for, then fill in the pod."""
+        policies = {kind: asked.policy for kind, asked in self.config.signatures.items()}
+        if refused := judge(policies, examine(self.config, self.evidence)).refused:
+            raise AirflowFailException(refusal(basis["revision"], refused))
+        super().specify(basis)
 
 
 class VerifyStagedOperator(Staged, VerifyModelOperator):
