@@ -17,6 +17,7 @@ Compares the source of every model with the model's ledger and triggers `release
 something that was never proposed. Nothing goes live by that: each release waits for its approval.
 
 * **compare** logs one line a model: what was decided, and why. `refresh: {paused: true}` in a model's file pauses it.
+  More than 1,000 proposals are made at several looks.
 * **propose** triggers a run named after the source's version and the number of the model's releases so far, so twice
   the same is once; *skipped* means that the run exists already.
 * **report** fails when a source or a ledger could not be read. The other models have been served by then: put right

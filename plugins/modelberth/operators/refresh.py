@@ -126,9 +126,14 @@ def _due(model: Model, before: datetime | None) -> bool:
 def _looks(catalog: Catalog, models: Sequence[Model]) -> list[Look | str]:
     """Return what was seen of each of *models*, or why nothing could be."""
     ledgers = Ledgers(models)
-    questions = [Question(place_of(model), partial(_look, catalog, ledgers, model)) for model in models]
+    questions = [Question(_asked(model), partial(_look, catalog, ledgers, model)) for model in models]
     seen = ask_all(questions, AT_ONCE, WITHIN)
     return [_told(model, one) if isinstance(one, Exception) else one for model, one in zip(models, seen, strict=True)]
+
+
+def _asked(model: Model) -> str:
+    """Return who is asked about *model*: models of one source whose ledgers are apart do not wait for each other."""
+    return f"{place_of(model)} or {model.receipts.url}"
 
 
 def _proposed(looks: Sequence[Look | str]) -> list[str]:

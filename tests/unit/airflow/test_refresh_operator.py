@@ -137,7 +137,10 @@ def test_sources_at_a_server_that_hangs_cost_one_wait_and_no_other_model(compare
     problems = context["ti"].xcoms["problems"]
     assert len(problems) == 100
     assert sum("does not answer (ReadTimeout)" in one for one in problems) == 100
-    assert sum(f"not asked, since {url.removeprefix('http://')} hangs" in one for one in problems) >= 100 - 32
+    assert (
+        sum(f"not asked, since {url.removeprefix('http://')} or s3://receipts hangs" in one for one in problems)
+        >= 100 - 32
+    )
 
 
 def test_a_forged_ledger_stops_its_model_only(compare, catalog, tmp_path, context, objects):
@@ -163,6 +166,27 @@ def test_a_ledger_that_is_down_stops_the_models_in_it_only(compare, catalog, tmp
     assert context["ti"].xcoms["problems"] == [
         "Model 'other': Store failed for s3://elsewhere: EndpointConnectionError."
     ]
+
+
+def test_a_ledger_that_hangs_holds_up_no_model_whose_ledger_is_elsewhere(
+    compare, catalog, context, monkeypatch, objects, source
+):
+    monkeypatch.setattr("modelberth.core.fair.PATIENCE", 0.1)
+    there = store._S3Store.keys
+    for number in range(100):
+        same = {"type": "directory", "path": str(source)}
+        receipts = {"url": "s3://elsewhere", "connection": "modelberth_receipts"}
+        catalog.write(f"models/a-{number}.yaml", catalog.model | {"source": same, "receipts": receipts})
+
+    def keys(self, prefix):
+        if self._at == "elsewhere/":
+            time.sleep(0.5)
+            raise StoreUnreachableError("Store failed for s3://elsewhere: ReadTimeoutError.")
+        return there(self, prefix)
+
+    monkeypatch.setattr(store._S3Store, "keys", keys)
+    assert [one["trigger_dag_id"] for one in compare()] == ["release_minilm"]
+    assert len(context["ti"].xcoms["problems"]) == 100
 
 
 def test_a_fault_of_ours_in_one_kind_of_source_stops_no_other(compare, catalog, tmp_path, context, monkeypatch):
