@@ -59,8 +59,9 @@ class PlanModelOperator(BaseOperator):
             evidence = release_evidence(catalog.model(self.model), release_of(context))
             _skip_if_superseded(catalog, evidence)
             others = _others(catalog, self.model, switched_with(context))
-            if evidence.find("plan") is None:  # it may have been signed, or asked for, since the task looked
-                examine(catalog.model(self.model), evidence)
+            if evidence.find("plan") is None:  # they may have been signed, or asked to be, since the tasks looked
+                for one in (evidence, *others):
+                    examine(catalog.model(one.model), one)
             plan = _as_on_record(evidence, make_plan(catalog, self.model, evidence, others))
             seen = _outside_changes(catalog, plan)
             body = {"plan": plan.document(), "plan_digest": str(plan.digest)}

@@ -79,9 +79,7 @@ def _config(order: Order) -> Any:
 
         config: Any = signing.Config  # its constructor has no annotation
         if order.key is None:
-            return config().use_sigstore_signer(
-                identity_token=os.environ.get(TOKEN), use_ambient_credentials=True, trust_config=order.trust_config
-            )
+            return _with_sigstore(config(), order.trust_config)
         if order.certificate:
             return config().use_certificate_signer(
                 private_key=order.key, signing_certificate=order.certificate, certificate_chain=order.chain
@@ -98,6 +96,25 @@ def _config(order: Order) -> Any:
             ExitCode.REFUSED,
             f"What was given cannot sign: {error}. Expected the PEM of an EC key on P-256, P-384 or P-521; the "
             f"password of an encrypted one in {PASSWORD}.",
+        ) from error
+
+
+def _with_sigstore(config: Any, trust_config: Path | None) -> Any:
+    """Return *config* for signing as who has the identity's token; that asks Sigstore already.
+
+    :raises Failure: It does not answer, or *trust_config* is not there.
+    """
+    if trust_config and not trust_config.is_file():
+        raise Failure(ExitCode.NOT_FOUND, f"What is to sign cannot be read: {str(trust_config)!r} is no file.")
+    try:
+        return config.use_sigstore_signer(
+            identity_token=os.environ.get(TOKEN), use_ambient_credentials=True, trust_config=trust_config
+        )
+    except Exception as error:  # its network's, TUF's, its issuer's
+        raise Failure(
+            ExitCode.UNREACHABLE,
+            f"Sigstore cannot be asked: {type(error).__name__}: {error}. Without the public instance, name another one "
+            "by --trust-config, or sign by --key.",
         ) from error
 
 
@@ -146,7 +163,11 @@ def _bundle(config: Any, revision: Revision, manifest: bytes) -> bytes:
         try:
             config.sign(directory, bundle)
         except Exception as error:  # Sigstore's, its network's, an identity that was refused
+            from sigstore.oidc import ExpiredIdentity, IdentityError
+
+            refused = isinstance(error, ExpiredIdentity | IdentityError)
             raise Failure(
-                ExitCode.UNREACHABLE, f"Revision {revision} could not be signed: {type(error).__name__}: {error}."
+                ExitCode.DENIED if refused else ExitCode.UNREACHABLE,
+                f"Revision {revision} could not be signed: {type(error).__name__}: {error}.",
             ) from error
         return bundle.read_bytes()
