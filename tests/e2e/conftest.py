@@ -276,9 +276,13 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     serving.serving_namespace(settings, name)
     api = config.new_client_from_config(env["KUBECONFIG"])
     local = local_airflow.LocalAirflow(
-        home / "airflow", free_port(0), home / "catalog", LOOKS_OFTEN | more_dags(home / "dags")
+        home / "airflow",
+        free_port(0),
+        home / "catalog",
+        LOOKS_OFTEN | more_dags(home / "dags") | {"STORAGE_EMULATOR_HOST": env["GCS_ENDPOINT_URL"]},
     )
-    local.prepare(local_airflow.connections(env, os.urandom(32)) | bad_connections(env))
+    google = {"modelberth_gcs": local_airflow.store_connection("gs://", env)}
+    local.prepare(local_airflow.connections(env, os.urandom(32)) | google | bad_connections(env))
     (local.home / "config").mkdir()
     (local.home / "config/airflow_local_settings.py").write_text(POLICY)
     try:
