@@ -125,7 +125,7 @@ def test_an_earlier_one_is_served_again_and_the_audit_finds_all_of_it_on_record(
 
 
 def test_a_look_at_gcs_does_not_propose_again_what_was_rolled_back(stand, cloud, released):
-    model, runs = released
+    model, _ = released
     before = stand.admin.runs(model.dag_id)
     source = {"type": "gcs", "url": f"gs://{cloud.models}/raw/minilm", "connection": CONNECTION}
     followed = {"source": source, **cloud.keys, "refresh": {"paused": False, "every": 3600}}
