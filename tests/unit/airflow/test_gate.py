@@ -1,38 +1,17 @@
 """The gate's task: whom it asks, what it does with an answer, and what when it wakes without one."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
-from modelberth.core.binding import Binding
-from modelberth.core.confirm import Confirm
-from modelberth.core.digest import Digest
-from modelberth.core.plan import Approver, Capacity, Gate, Plan, Released, Served, Target, Workload
-from modelberth.core.revision import Revision, Snapshot
+from modelberth.core.plan import Approver
 from modelberth.receipts import StoreError, StoreUnreachableError
 from modelberth.receipts import store as stores
 from modelberth.sensors import approval, question
+from plans import a_gate, a_plan
 
-DIGEST = Digest("ab" * 32)
-TARGET = Target(
-    name="embedder",
-    service="embedder",
-    connection="modelberth_kubernetes",
-    namespace="serving",
-    claim="models",
-    workload=Workload("Deployment", "embedder", "u"),
-    replicas=1,
-    strategy={},
-    served=(Served("minilm", Snapshot(DIGEST, 1), None, None),),
-    bindings=(Binding("minilm", "server", "MODEL_PATH", None, "/models/x"),),
-    ready_within=120,
-    confirm=Confirm("declared", None, None),
-    capacity=Capacity("fits"),
-    canary=None,
-)
 ANSWER = {
     "chosen_options": ["Approve"],
     "responded_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -49,13 +28,8 @@ def planned(evidence):
     """Puts a plan on record; *rules* are those of its gate that differ."""
 
     def make(**rules):
-        one = Plan(
-            model="minilm",
-            release_id=evidence.release_id,
-            models=(Released("minilm", evidence.release_id, Revision("minilm", DIGEST), "v1", 1, 7),),
-            gate=replace(Gate((ALICE,), 1, False, "dora", 604_800), **rules),
-            targets=(TARGET,),
-        )
+        gate = a_gate(**{"approvers": (ALICE,), "requested_by": "dora"} | rules)
+        one = a_plan(evidence.release_id, gate=gate)
         evidence.write("verify", {"bytes": 7, "how": "direct", "node": "n"}, target="embedder")
         evidence.write("plan", {"plan": one.document(), "plan_digest": str(one.digest)})
         return one

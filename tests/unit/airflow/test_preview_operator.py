@@ -5,44 +5,20 @@ from __future__ import annotations
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from modelberth.core.binding import Binding
-from modelberth.core.confirm import Confirm
-from modelberth.core.digest import Digest
-from modelberth.core.plan import Approver, Capacity, Gate, Plan, Released, Served, Target, Workload
-from modelberth.core.revision import Revision, Snapshot
 from modelberth.operators.preview import PreviewModelOperator
-
-DIGEST = Digest("1f" * 32)
+from plans import a_plan, a_target
 
 
 @pytest.fixture
-def plan(evidence) -> Plan:
+def plan(evidence):
     """A plan whose one target asks for a preview, on record."""
-    made = a_plan(evidence.release_id, preview=True)
+    return recorded(evidence, preview=True)
+
+
+def recorded(evidence, *, preview):
+    made = a_plan(evidence.release_id, targets=(a_target(preview=preview),))
     evidence.write("plan", {"plan": made.document(), "plan_digest": str(made.digest)})
     return made
-
-
-def a_plan(release_id: str, *, preview: bool) -> Plan:
-    target = Target(
-        name="embedder",
-        service="embedder",
-        connection="c",
-        namespace="serving",
-        claim="models",
-        workload=Workload("Deployment", "embedder", "uid"),
-        replicas=1,
-        strategy={},
-        served=(Served("minilm", Snapshot(DIGEST, 1), None, None),),
-        bindings=(Binding("minilm", "server", "MODEL_PATH", None, f"/models/minilm/{DIGEST.hex}.1/files"),),
-        ready_within=60,
-        confirm=Confirm("declared", None, None),
-        capacity=Capacity("fits"),
-        canary=None,
-        preview=preview,
-    )
-    released = Released("minilm", release_id, Revision("minilm", DIGEST), None, 1, 1)
-    return Plan("minilm", release_id, (released,), Gate((Approver("a", "A"),), 1, False, None, 60), (target,))
 
 
 TASK = PreviewModelOperator(task_id="preview", model="minilm", target="embedder")
@@ -66,8 +42,7 @@ def test_it_waits_in_a_trigger_that_has_names_only(plan, context, evidence):
 
 
 def test_a_plan_that_asks_for_none_has_none(context, evidence):
-    made = a_plan(evidence.release_id, preview=False)
-    evidence.write("plan", {"plan": made.document(), "plan_digest": str(made.digest)})
+    recorded(evidence, preview=False)
     assert TASK.execute(context) == {"result": "not asked for"}
 
 

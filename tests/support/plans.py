@@ -51,11 +51,11 @@ def a_target(**changes) -> Target:
     return replace(target, **changes)
 
 
-def a_plan(**changes) -> Plan:
+def a_plan(release_id: str = RELEASE, **changes) -> Plan:
     plan = Plan(
         model="minilm",
-        release_id=RELEASE,
-        models=(a_released(),),
+        release_id=release_id,
+        models=(a_released(release_id=release_id),),
         gate=a_gate(),
         targets=(a_target(),),
     )
