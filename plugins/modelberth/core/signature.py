@@ -27,6 +27,7 @@ _GIT = (".git", ".gitattributes", ".github", ".gitignore")
 """What model-signing leaves out whatever a bundle says."""
 
 _SHOWN = 5
+_OF = {REVISION: "of the revision", PUBLISHER: "of the publisher"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +92,21 @@ def judge(policies: Mapping[str, str], found: Iterable[Signed]) -> Judgement:
 def refusal(revision: str, refused: Iterable[str]) -> str:
     """Return the error of a release that may not go on as it is signed."""
     return (
-        f"Revision {revision} is not released: {'; '.join(refused)}. Its model's file requires a valid one: have it "
-        "signed (modelberth sign), then clear the task 'signature'."
+        f"Revision {revision} is not released: {'; '.join(refused)}. Its model's file requires a valid one: have the "
+        "revision signed (modelberth sign), then clear the task 'signature'; what a publisher signs is put right at "
+        "its source, and is a new release."
     )
-
-
-_OF = {REVISION: "of the revision", PUBLISHER: "of the publisher"}
 
 
 def revision_problems(statement: Statement, revision: Digest) -> list[str]:
     """Return why a genuine bundle does not sign *revision*.
 
-    it names                                        | then
-    ------------------------------------------------+-------------------------
-    manifest.json alone, whole, by SHA-256, as it is | nothing
-    manifest.json alone, with another digest        | another revision
-    anything else                                   | not about a revision
+    it names                                 | then
+    -----------------------------------------+----------------------
+    manifest.json alone, with that digest    | nothing
+    manifest.json alone, with another digest | another revision
+    it by another algorithm, or its shards   | cannot be compared
+    anything else                            | not about a revision
     """
     names = sorted(statement.resources)
     if names != [_MANIFEST]:
@@ -162,7 +162,7 @@ def _said(what: str, paths: list[str]) -> str:
     return f"{len(paths)} {what}: {', '.join(map(repr, paths[:_SHOWN]))}{more}."
 
 
-def merged(known: Iterable[Signed], wanted: Mapping[str, str]) -> Iterator[Signed]:
+def still_valid(known: Iterable[Signed], wanted: Mapping[str, str]) -> Iterator[Signed]:
     """Yield what is known already and stays: what was valid against what is asked for now.
 
     known as | against             | then

@@ -40,7 +40,7 @@ def examine(model: Model, evidence: Evidence) -> list[Signed]:
     revision = Revision.parse(upload["revision"])
     verifiers = {kind: verifier_of(asked) for kind, asked in model.signatures.items()}
     against = {kind: verifier.against for kind, verifier in verifiers.items()}
-    found = {one.kind: one for one in signature.merged(read_signed(evidence, revision), against)}
+    found = {one.kind: one for one in signature.still_valid(read_signed(evidence, revision), against)}
     for kind, verifier in verifiers.items():
         if kind not in found:
             found[kind] = _LOOK[kind](model, upload, verifier)

@@ -59,12 +59,13 @@ def sign(order: Order, stop: Stop) -> Result:
     manifest = read_manifest(store, revision).dump()
     key = layout.signature_key(order.url, revision.model, revision.digest)
     result: Result = {"revision": str(revision), "signature": key}
-    if order.replace:
-        store.delete(key)
-    elif there := store.read(key, LARGEST_BUNDLE):
+    if not order.replace and (there := store.read(key, LARGEST_BUNDLE)) is not None:
         _refuse_others(order, key, there)
         return result | {"signed": "already"}
-    if not store.create(key, _bundle(config, revision, manifest)):
+    bundle = _bundle(config, revision, manifest)
+    if order.replace:
+        store.delete(key)
+    if not store.create(key, bundle):
         raise Failure(ExitCode.BUSY, f"Somebody else has signed {revision} just now, at {key!r}: look who it was.")
     return result | {"signed": "now"}
 

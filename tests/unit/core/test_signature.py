@@ -13,8 +13,8 @@ from modelberth.core.signature import (
     Statement,
     file_problems,
     judge,
-    merged,
     revision_problems,
+    still_valid,
 )
 
 DIGEST = Digest("1f" * 32)
@@ -117,4 +117,4 @@ def test_a_form_that_cannot_be_compared_is_said(form):
     ],
 )
 def test_what_was_valid_stays_so_for_who_is_asked_for(known, against, stays):
-    assert list(merged([known], {REVISION: against} if against else {})) == [known] * stays
+    assert list(still_valid([known], {REVISION: against} if against else {})) == [known] * stays

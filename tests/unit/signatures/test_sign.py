@@ -18,6 +18,7 @@ from modelberth.engine import cli
 from modelberth.signatures.program import _sign
 from modelberth.signatures.verifier import BundleRefusedError, by_certificates, by_key
 from signers import Certified, KeyPair
+from small_sigstore import SmallSigstore, served, trust_config
 
 
 @pytest.fixture
@@ -54,10 +55,15 @@ def sign(run, bucket, revision):
 
 
 @pytest.fixture
-def bundle(tmp_path, revision):
+def bundle_path(tmp_path, revision):
+    """Where a signature is to be."""
+    return tmp_path / "bucket/minilm/revisions" / revision.digest.hex / "manifest.json.sig"
+
+
+@pytest.fixture
+def bundle(bundle_path):
     """Reads what is beside the manifest."""
-    path = tmp_path / "bucket/minilm/revisions" / revision.digest.hex / "manifest.json.sig"
-    return path.read_bytes
+    return bundle_path.read_bytes
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +108,22 @@ def test_somebody_elses_signature_is_left_as_it_is_unless_it_is_to_be_replaced(s
     assert sign("--key", key.private, "--replace")[1]["signed"] == "now"
     with pytest.raises(BundleRefusedError):
         by_key(other.public.read_bytes()).verify(bundle())
+
+
+def test_an_empty_file_in_the_place_of_a_signature_is_somebody_elses(sign, bundle, key, bundle_path):
+    bundle_path.touch()
+    assert sign("--key", key.private)[0] == ExitCode.REFUSED
+    assert sign("--key", key.private, "--replace")[1]["signed"] == "now"
+
+
+def test_a_signature_is_only_taken_away_when_there_is_another(sign, bundle, key, tmp_path, monkeypatch):
+    sign("--key", key.private)
+    first, sigstore = bundle(), SmallSigstore()
+    monkeypatch.setenv("SIGSTORE_IDENTITY_TOKEN", "none")
+    with served(sigstore) as url:
+        (tmp_path / "config.json").write_text(trust_config(sigstore, url))
+        code, _ = sign("--sigstore", "--trust-config", tmp_path / "config.json", "--replace")
+    assert (code, bundle()) == (ExitCode.DENIED, first)
 
 
 def test_an_encrypted_key_needs_its_password(sign, key, tmp_path, monkeypatch):
