@@ -3,18 +3,17 @@
 ``test_killed.py`` kills at each system call that matters; here the clock decides.
 """
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from forks import Forks
 from modelberth.core.manifest import Manifest
 from modelberth.core.revision import Revision
 from modelberth.engine.journal import Journal
@@ -23,51 +22,18 @@ KILLS = 100
 MODEL = {f"part-{n}.json": bytes([n]) * 50_000 for n in range(12)}
 CHUNK = 8 * 2**20
 
-FORKING = """
-import json, os, signal, sys
-from modelberth.engine import batch, cli, sync
+RUN = """
+from modelberth.engine import batch, sync
 from modelberth.engine.stores import s3_reading
 
 batch.FLUSH_SECONDS = 0.05  # as often for a sync of a second as in a long one
-
-for line in sys.stdin:
-    if not (pid := os.fork()):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os._exit(cli.run(json.loads(line)))
-    print(pid, flush=True)
-    print(os.waitpid(pid, 0)[1], flush=True)
+run = cli.run
 """
-
-
-class Forks:
-    """Runs of the program without its start, 0.3 s of imports, so that a hundred fit into a test."""
-
-    def __init__(self, env):
-        words = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", FORKING]
-        self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
-
-    def begin(self, *words):
-        self._process.stdin.write(json.dumps([str(word) for word in words]) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def status(self):
-        return os.waitstatus_to_exitcode(int(self._process.stdout.readline()))
 
 
 @pytest.fixture
 def forks(s3, modelberth):
-    with Forks(os.environ | modelberth.env) as server:
+    with Forks(RUN, modelberth.env) as server:
         yield server
 
 
@@ -118,8 +84,7 @@ def test_a_hundred_syncs_killed_at_random_moments_leave_only_whole_snapshots(
     sync = ("sync", s3.url, claim, "--revision", revision)
     slow = (*sync, "--bandwidth-limit", "30MiB")
     began = time.monotonic()
-    forks.begin(*slow)
-    assert forks.status() == 0
+    assert forks.ends(*slow) == 0
     lasts = time.monotonic() - began
     clear(claim)
     killed = fetched_less = 0

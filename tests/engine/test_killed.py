@@ -1,46 +1,41 @@
 """SIGKILL at every kind of moment: nothing half-done is visible, and the next run goes on with what arrived."""
 
-import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
+from forks import FATAL, Forks
 from modelberth.engine.verify import Order, verify
 
-KILLED = """
-import os, signal, sys
+RUN = f"""
 from pathlib import Path
-from modelberth.engine import batch, claim, cli, filesystem, journal
-
-left = int(sys.argv[1])
+from modelberth.engine import batch, claim, filesystem, journal, sync
+from modelberth.engine.stores import file
+{FATAL}
 batch.FLUSH_SECONDS = 0  # a journal's record after every chunk, as in a long run
 
-def fatal(real):
-    def step(*arguments, **named):
-        global left
-        left -= 1
-        if left <= 0:  # another thread may have passed it between the two lines
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **named)
-    return step
-
-for owner, name in [(os, "pwrite"), (os, "fdatasync"), (os, "fsync"), (os, "open"), (os, "fchmod"), (os, "write"),
-                    (filesystem, "sync_all"), (filesystem, "sync_directory"), (Path, "rename"), (Path, "chmod"),
-                    (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (Path, "rmdir")]:
-    setattr(owner, name, fatal(getattr(owner, name)))
-sys.exit(cli.run(sys.argv[2:]))
+def run(words):
+    fatal(int(words[0]), [
+        (os, "pwrite"), (os, "fdatasync"), (os, "fsync"), (os, "open"), (os, "fchmod"), (os, "write"),
+        (filesystem, "sync_all"), (filesystem, "sync_directory"), (Path, "rename"), (Path, "chmod"),
+        (Path, "replace"), (Path, "mkdir"), (Path, "unlink"), (Path, "rmdir"),
+    ])
+    return cli.run(words[1:])
 """
 
 
-def killed(step, bucket, claim, revision):
-    words = [sys.executable, "-c", KILLED, str(step), "sync", bucket.url, str(claim), "--revision", revision]
-    process = subprocess.run(
-        words, capture_output=True, check=False, text=True, env=os.environ | bucket.env, timeout=60
-    )
-    assert process.returncode in (0, -signal.SIGKILL), process.stderr
-    return process.returncode != 0
+@pytest.fixture
+def killed(bucket, modelberth, claim):
+    """Says whether a sync was killed at its n-th call of those that matter, or had fewer."""
+
+    def sync(step, revision):
+        code = forks.ends(step, "sync", bucket.url, claim, "--revision", revision)
+        assert code in (0, -signal.SIGKILL)
+        return code != 0
+
+    with Forks(RUN, modelberth.env) as forks:
+        yield sync
 
 
 def assert_only_whole_snapshots(claim, revision):
@@ -52,10 +47,10 @@ def assert_only_whole_snapshots(claim, revision):
 
 
 @pytest.mark.parametrize("bucket", ["file"], indirect=True)
-def test_killed_sync_leaves_no_visible_snapshot_and_resumes(model, bucket, modelberth, claim, trees):
+def test_killed_sync_leaves_no_visible_snapshot_and_resumes(model, bucket, modelberth, claim, trees, killed):
     uploaded = modelberth.upload(model, bucket).result
     revision, step, fetched = uploaded["revision"], 1, []
-    while killed(step, bucket, claim, revision):
+    while killed(step, revision):
         assert_only_whole_snapshots(claim, revision)
         ran = modelberth("sync", bucket.url, claim, "--revision", revision)
         assert ran.code == 0, ran.result
@@ -77,10 +72,10 @@ def clear(claim):
 
 
 @pytest.mark.parametrize("bucket", ["file"], indirect=True)
-def test_a_sync_killed_again_and_again_still_gets_there(model, bucket, modelberth, claim, trees):
+def test_a_sync_killed_again_and_again_still_gets_there(model, bucket, modelberth, claim, trees, killed):
     revision = modelberth.upload(model, bucket).result["revision"]
     steps = 40
-    while killed(steps, bucket, claim, revision):
+    while killed(steps, revision):
         assert_only_whole_snapshots(claim, revision)
         steps += 4
     (snapshot,) = (claim / "minilm").iterdir()

@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from forks import FATAL, Forks
 from modelberth.core.failure import Failure
 from modelberth.core.layout import BucketUrl
 from modelberth.core.revision import Revision, Snapshot
@@ -395,44 +394,41 @@ def start_again(held):
 
 # Killed, and misreported ----------------------------------------------------------------------------------------------
 
-KILLED = """
-import os, signal, sys
+RUN = f"""
 from pathlib import Path
-from modelberth.engine import cli, filesystem
+from modelberth.engine import filesystem, prune
+{FATAL}
 
-left = int(sys.argv[1])
-
-def fatal(real):
-    def step(*arguments, **named):
-        global left
-        left -= 1
-        if left <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **named)
-    return step
-
-for owner, name in [(os, "fsync"), (os, "fchmod"), (os, "unlink"), (os, "rmdir"), (os, "open"), (os, "link"),
-                    (filesystem, "sync_directory"), (Path, "rename"), (Path, "replace"), (Path, "mkdir"),
-                    (Path, "unlink"), (Path, "rmdir")]:
-    setattr(owner, name, fatal(getattr(owner, name)))
-sys.exit(cli.run(sys.argv[2:]))
+def run(words):
+    fatal(int(words[0]), [
+        (os, "fsync"), (os, "fchmod"), (os, "unlink"), (os, "rmdir"), (os, "open"), (os, "link"),
+        (filesystem, "sync_directory"), (Path, "rename"), (Path, "replace"), (Path, "mkdir"),
+        (Path, "unlink"), (Path, "rmdir"),
+    ])
+    return cli.run(words[1:])
 """
 
 
-def killed(held, turn, step):
-    words = [sys.executable, "-c", KILLED, str(turn), "prune", str(held.root), f"--{step}", held.name()]
-    done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
+@pytest.fixture
+def killed(held):
+    """Says whether a prune was killed at its n-th call of those that matter, or had fewer."""
+
+    def prune(turn, step):
+        code = forks.ends(turn, "prune", held.root, f"--{step}", held.name())
+        assert code in (0, -signal.SIGKILL)
+        return code != 0
+
+    with Forks(RUN) as forks:
+        yield prune
 
 
 @pytest.mark.parametrize("step", ["condemn", "trash", "lift", "delete"])
-def test_killed_at_any_step_a_prune_leaves_a_whole_snapshot_or_none_and_can_go_on(held, step):
+def test_killed_at_any_step_a_prune_leaves_a_whole_snapshot_or_none_and_can_go_on(held, killed, step):
     turn = 0
     while True:
         turn += 1 if turn < 12 else 3  # odd and even in turn
         prepare(held, step)
-        if not killed(held, turn, step):
+        if not killed(turn, step):
             break
         places = [held.place().exists(), held.trash().exists()]
         assert places.count(True) <= 1
