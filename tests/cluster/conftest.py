@@ -92,6 +92,8 @@ def nowhere(env: dict[str, str]) -> str:
 
 
 @pytest.fixture
-def release(stand: Stand) -> Releases:
-    """Return a maker of releases to a workload of the test's own."""
-    return Releases(stand, f"m-{uuid.uuid4().hex[:6]}")
+def release(stand: Stand) -> Iterator[Releases]:
+    """A maker of releases to a workload of the test's own."""
+    made = Releases(stand, f"m-{uuid.uuid4().hex[:6]}")
+    yield made
+    stand.remove(made.name)

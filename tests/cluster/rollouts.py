@@ -113,6 +113,15 @@ class Stand:
             shape(document)
         getattr(self.apps, f"create_namespaced_{_SNAKE[kind]}")(self.namespace, document)
 
+    def remove(self, name: str) -> None:
+        """Take the workloads of a name away: pods that idle, each asked once a second whether it is ready, slow others.
+
+        It is not waited for.
+        """
+        for kind in _SNAKE.values():
+            delete = getattr(self.apps, f"delete_collection_namespaced_{kind}")
+            delete(self.namespace, field_selector=f"metadata.name={name}")
+
     def read(self, name: str, kind: str = "Deployment") -> dict[str, Any]:
         """Return a workload as JSON."""
         read = getattr(self.apps, f"read_namespaced_{_SNAKE[kind]}")

@@ -400,7 +400,11 @@ def quota(stand: Stand) -> Iterator[Callable[[], None]]:
     settings = Settings(PROJECT)
 
     def use_up() -> None:
-        running = kubectl(settings, "get", "pods", where, "--output=name").stdout.split()
+        # Those that other tests have left are on their way out, and count until they are gone.
+        leaving = ("get", "pods", where, "--output=jsonpath={.items[*].metadata.deletionTimestamp}")
+        wait(lambda: not kubectl(settings, *leaving).stdout, lambda: kubectl(settings, *leaving).stdout)
+        alive = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
+        running = kubectl(settings, "get", "pods", where, alive, "--output=name").stdout.split()
         kubectl(settings, "create", "quota", "full", f"--hard=pods={len(running)}", where)
         line = ("get", "quota", "full", where, "--output=jsonpath={.status.used.pods}")
         wait(lambda: kubectl(settings, *line).stdout == str(len(running)), lambda: "the quota is not counted")

@@ -44,7 +44,8 @@ def check(stand, tmp_path):
             env=os.environ | {"MODELBERTH_CATALOG": str(tmp_path / "include"), "PYTHONPATH": str(PROJECT / "plugins")},
         )  # fmt: skip
 
-    return run
+    yield run
+    stand.remove(name)
 
 
 def test_a_catalog_that_fits_its_world_is_well(check):
