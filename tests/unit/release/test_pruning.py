@@ -13,6 +13,7 @@ from modelberth.core.prune import Lying
 from modelberth.core.revision import Snapshot
 from modelberth.kubernetes.pruning import Pruning
 from modelberth.kubernetes.volumes import Storage
+from modelberth.receipts.staged import staged_record
 
 
 class Unused:
@@ -32,17 +33,19 @@ def shelf(tmp_path, monkeypatch):
     return found
 
 
-def service(name, *models, claim="models"):
+def service(name, *models, claim="models", stage=None):
     bindings = [SimpleNamespace(model=model) for model in models]
     place = {"connection": "modelberth_kubernetes", "namespace": "serving", "claim": claim}
-    return SimpleNamespace(name=name, bindings=bindings, bindings_of=lambda model: model in models, **place)
+    return SimpleNamespace(
+        name=name, bindings=bindings, bindings_of=lambda model: model in models, stage=stage, **place
+    )
 
 
-def pruning(tmp_path, keep_live=1, models=("minilm",), problems=None):
+def pruning(tmp_path, keep_live=1, models=("minilm",), problems=None, stage=None):
     place = SimpleNamespace(url="s3://r/x", connection="c")
     retention = SimpleNamespace(keep_live=keep_live, grace=3600)
     files = {name: SimpleNamespace(name=name, receipts=place, retention=retention) for name in models}
-    services = {"embedder": service("embedder", *models)}
+    services = {"embedder": service("embedder", *models, stage=stage)}
     catalog = Catalog(tmp_path, files, services, problems or {})
     return Pruning(catalog, Unused(), tuple(services.values()), Storage("path", "", "/srv"))
 
@@ -107,3 +110,43 @@ def test_each_decision_has_the_models_own_grace(shelf, tmp_path):
     ours = pruning(tmp_path)
     seen = ours.seen(LYING)
     assert [one.why for one in ours.decisions(LYING[:1], seen)] == ["Nothing uses it: it goes in 1 h if that stays so."]
+
+
+STAGE = SimpleNamespace(receipts=SimpleNamespace(url="s3://r/x", connection="c"))
+
+
+@pytest.fixture
+def registry(shelf, monkeypatch):
+    """What is on record of the registries of a service."""
+    monkeypatch.setattr("modelberth.receipts.staged.open_store", lambda url, connection: shelf.store)
+    monkeypatch.setattr("modelberth.receipts.staged.signing_key", lambda: shelf.key)
+    return staged_record(STAGE.receipts, "embedder", service("embedder"))
+
+
+def named(digit, **more):
+    return {"model": "minilm", "version": digit, "revision": f"minilm@sha256:{digit * 64}", **more}
+
+
+def test_what_a_registry_named_last_is_kept_and_what_it_named_before_is_not(registry, tmp_path):
+    registry.note([named("1"), named("2", snapshot="2" * 64 + ".7")])
+    assert set(used(pruning(tmp_path, stage=STAGE))) == {"1"}, "of 2 another copy is named"
+    registry.note([named("3")])
+    assert used(pruning(tmp_path, stage=STAGE)) == {"3": "the registry of service embedder"}
+    assert used(pruning(tmp_path)) == {}, "a service without a registry has none that is asked"
+
+
+def test_before_a_registry_was_asked_nobody_knows_what_it_names(registry, tmp_path):
+    seen = pruning(tmp_path, stage=STAGE).seen(LYING)
+    assert all("run stage_embedder" in seen.doubts(one)[0] for one in LYING)
+    registry.note([named("1")])
+    assert not any(pruning(tmp_path, stage=STAGE).seen(LYING).doubts(one) for one in LYING)
+
+
+def test_a_record_of_what_is_named_that_is_not_ours_is_a_doubt(registry, shelf, tmp_path):
+    registry.note([named("1")])
+    for path in shelf.store.keys("inventory/"):
+        data = shelf.store.read(path)
+        file = next(file for file in tmp_path.rglob("*.json") if file.read_bytes() == data)
+        file.write_bytes(data.replace(b"1" * 64, b"4" * 64))
+    seen = pruning(tmp_path, stage=STAGE).seen(LYING)
+    assert all("cannot be read" in seen.doubts(one)[0] for one in LYING)

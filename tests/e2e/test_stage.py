@@ -1,0 +1,70 @@
+"""stage_<service> in a real Airflow: mapped pods in the claim's pool, and a table of what became of each version."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_client import Run
+    from conftest import Stand
+
+NAME = "staged"
+DAG = f"stage_{NAME}"
+
+
+def put(stand: Stand, files: dict[str, bytes]) -> None:
+    for path, data in files.items():
+        stand.s3.put_object(Bucket=stand.bucket, Key=f"registry/{NAME}/{path}", Body=data)
+
+
+def versions(stand: Stand, run: Run) -> dict[tuple[str, str], Any]:
+    """Return the tasks of the versions that a run brought, by step and by what the UI calls them."""
+    rows = stand.admin.get(f"{run.path}/taskInstances", limit=100)["task_instances"]
+    return {
+        (row["task_id"].removeprefix("version."), row["rendered_map_index"]): row
+        for row in rows
+        if row["task_id"].startswith("version.") and row["map_index"] >= 0
+    }
+
+
+def overlapping(rows: list[Any]) -> int:
+    """Return how many of *rows* ran at the same time at most."""
+    spans = [(row["start_date"], row["end_date"]) for row in rows]
+    return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
+
+
+def test_a_registry_brings_its_versions_by_itself_and_then_leaves_them_alone(stand):
+    names = [f"{model} {version}" for model in ("one", "two") for version in ("v1", "v2")]
+    put(stand, {f"{name.replace(' ', '/')}/model.bin": os.urandom(50_000) for name in names})
+    put(stand, {"Not_A_Label/v1/model.bin": b"x"})
+    store = {"url": f"s3://{stand.bucket}/models", "connection": "modelberth_s3"}
+    stage = {
+        "registry": {"type": "s3", "url": f"s3://{stand.bucket}/registry", "connection": "modelberth_s3"},
+        "bucket": store,
+        "receipts": {"url": f"s3://{stand.receipts}/receipts", "connection": "modelberth_receipts"},
+    }
+    stand.model(NAME, {}, {"stage": stage})
+    stand.dag(DAG)
+    (first,) = stand.admin.wait("The first run", lambda: stand.admin.runs(DAG), 60)
+    assert stand.admin.wait_finished(first) == "failed", stand.story(first)
+    brought = versions(stand, first)
+    assert set(brought) == {(step, name) for step in ("fetch", "sync", "verify") for name in names}
+    assert {row["state"] for row in brought.values()} == {"success"}, stand.story(first)
+    pool = f"claim_modelberth_kubernetes_{stand.namespace}_models"
+    assert {row["pool"] for row in brought.values()} == {pool}
+    made = stand.admin.get(f"pools/{pool}")
+    assert (made["slots"], made["include_deferred"]) == (2, True)
+    assert overlapping(list(brought.values())) == 2
+    log = stand.admin.log(first, "report")
+    assert "0 present, 4 fetched, 0 waiting, 1 failed" in log
+    assert "'Not_A_Label' is no DNS label" in log
+    assert len([*stand.claim.glob("one/*/READY.json"), *stand.claim.glob("two/*/READY.json")]) == 4
+
+    stand.s3.delete_object(Bucket=stand.bucket, Key=f"registry/{NAME}/Not_A_Label/v1/model.bin")
+    second = stand.admin.trigger(DAG)
+    assert stand.admin.wait_finished(second) == "success", stand.story(second)
+    assert versions(stand, second) == {}
+    assert stand.admin.result(second, "report") == {
+        "present": 4, "fetched": 0, "waiting": 0, "failed": 0, "unreferenced": 0
+    }  # fmt: skip
