@@ -55,7 +55,8 @@ def release(stand: Stand, models: str, tmp_path: Any, monkeypatch: pytest.Monkey
         model = {
             "source": where,
             "bucket": {"url": f"s3://{models}/models", "connection": "test_receipts"},
-            "receipts": {"url": f"s3://{stand.bucket}/receipts", "connection": "test_receipts"},
+            # Its own, so that nothing is known of the source: it is read by each test.
+            "receipts": {"url": f"s3://{stand.bucket}/{uuid.uuid4().hex}", "connection": "test_receipts"},
         }
         service = {
             "connection": "test_kubernetes",
