@@ -133,10 +133,10 @@ def test_pods_that_ask_for_https_and_a_key_are_asked_by_a_pod_that_has_them(stan
 
 
 def test_a_probe_whose_secret_is_missing_says_so_and_leaves_no_pod(stand, secret, release, monkeypatch):
-    monkeypatch.setattr("modelberth.kubernetes.probe.PATIENCE", 6)
+    monkeypatch.setattr("modelberth.kubernetes.probe.PATIENCE", 3)
     monkeypatch.setattr("modelberth.core.rollout.ENOUGH_ATTEMPTS", 1)
     reason = put_back(release(confirm=by_probe("probe-missing")).ready())
-    assert "the probe pod has not asked it within 6 s" in reason
+    assert "the probe pod has not asked it within 3 s" in reason
     assert not probes(secret, stand)
 
 

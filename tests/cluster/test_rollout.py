@@ -67,7 +67,7 @@ def test_a_stateful_set_goes_live(stand, release):
 
 
 def test_a_broken_pod_of_a_stateful_set_is_replaced_when_its_model_is_put_back(stand, release):
-    one = release("unready", kind="StatefulSet", ready_within=15).ready()
+    one = release("unready", kind="StatefulSet", ready_within=10).ready()
     assert one.stand.read(one.name, "StatefulSet")["spec"]["podManagementPolicy"] == "OrderedReady"
     stop = drive(one.rollout())
     assert stop.status == "put back", stop.reason

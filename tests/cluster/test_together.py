@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -15,13 +15,17 @@ from test_rollout_gate import Run, catalog  # noqa: F401 - a fixture
 from modelberth.core.plan import parse
 from modelberth.kubernetes.workload import notes, revision_note, template_notes
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 NONE = "/models/none"
 
 
 class Pair:
     """A service that serves a base in MODEL_PATH and an adapter in ADAPTER_PATH, and a run of each."""
 
-    def __init__(self, stand: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, stand: Any, name: str, serve: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.serve = serve
         self.stand, self.name, self.adapter_name = stand, name, f"{name}-adapter"
         self.adapter = Run(stand, self.adapter_name, 1, monkeypatch, service=name).staged(1)
         self.base = Run(stand, name, 2, monkeypatch).staged(2)
@@ -53,8 +57,12 @@ def pair(stand, request, catalog, monkeypatch):  # noqa: F811
     other = {"container": "server", "variable": "ADAPTER_PATH", "model": f"{name}-adapter"}
     catalog(f"{name}-adapter", bindings=[other])
     Path(os.environ["MODELBERTH_CATALOG"], f"services/{name}-adapter.yaml").unlink()
-    catalog(name, bindings=[binding, other], confirm={"level": "declared"}, ready_within=20)
-    yield Pair(stand, name, monkeypatch)
+
+    def serve(**changes: Any) -> None:
+        catalog(name, bindings=[binding, other], confirm={"level": "declared"}, **changes)
+
+    serve(ready_within=30)
+    yield Pair(stand, name, serve, monkeypatch)
     stand.apps.delete_namespaced_deployment(name, stand.namespace)
 
 
@@ -83,6 +91,7 @@ def test_one_patch_switches_both_and_both_ledgers_say_live(stand, pair):
 
 
 def test_both_are_put_back_together(pair):
+    pair.serve(ready_within=6)
     pair.flaw(pair.base, "unready")
     one = pair.approved()
     stop = drive(one.rollout())

@@ -10,6 +10,7 @@ import pytest
 
 from modelberth.core import canonical
 from modelberth.core.digest import Digest
+from modelberth.engine import transport
 from modelberth.engine.stopping import Stop
 from modelberth.engine.stores import open_store
 from modelberth.engine.stores.file import FileStore
@@ -474,7 +475,10 @@ CREDENTIALS = {
 
 
 @pytest.mark.parametrize(("env", "code", "problem"), CREDENTIALS.values(), ids=CREDENTIALS)
-def test_a_bucket_that_does_not_answer_is_named_with_the_reason(model, s3, modelberth, claim, env, code, problem):
+def test_a_bucket_that_does_not_answer_is_named_with_the_reason(
+    model, s3, modelberth, claim, env, code, problem, monkeypatch
+):
+    monkeypatch.setattr(transport, "_LONGEST_WAIT", 0.05)
     revision = modelberth.upload(model, s3).result["revision"]
     for ran in (
         modelberth("upload", model, s3.url, "--model", "minilm", "--upload", "u2", **env),
