@@ -21,7 +21,7 @@ from modelberth.kubernetes.workload import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from modelberth.catalog import Binding, Service, Workload
     from modelberth.kubernetes.client import Cluster
@@ -130,16 +130,24 @@ def _binding_problems(document: Document, binding: Binding, claim: str) -> Itera
     one = container(document, binding.container)
     if one is None:
         there = ", ".join(other["name"] for other in containers(document))
-        yield f"it has no container {binding.container!r}; there are: {there}."
-        return
-    variable, live = f"variable {binding.variable} of container {one['name']!r}", live_value(one, binding.variable)
-    if live == SET_ELSEWHERE:
+        return [f"it has no container {binding.container!r}; there are: {there}."]
+    return [*_variable_problems(document, one, binding), *_mount_problems(document, one, binding, claim)]
+
+
+def _variable_problems(document: Document, one: Document, binding: Binding) -> Iterator[str]:
+    """Yield who else says what the variable is."""
+    variable = _variable(one, binding)
+    if live_value(one, binding.variable) == SET_ELSEWHERE:
         yield f"{variable} comes from {set_by(one, binding.variable)}: give it a plain value, or none."
     if keeper := kept_by(document, binding):
         yield (
             f"{variable} is kept by {keeper}, which would set it back: take the variable out of what that applies, "
             "or bind a workload that nobody else keeps."
         )
+
+
+def _mount_problems(document: Document, one: Document, binding: Binding, claim: str) -> Iterator[str]:
+    """Yield why the container would not see a snapshot where the variable says."""
     where = mount(document, one, claim)
     if where is None:
         yield f"container {one['name']!r} does not mount claim {claim!r}: mount it, read-only."
@@ -152,11 +160,16 @@ def _binding_problems(document: Document, binding: Binding, claim: str) -> Itera
     hiding = covering(one, posixpath.join(where.path, binding.model))
     if hiding != where.path:
         yield f"container {one['name']!r} has something at {hiding!r} that hides claim {claim!r}: mount it elsewhere."
+    live = live_value(one, binding.variable)
     if live and live.startswith("/") and not f"{live}/".startswith(posixpath.join(where.path, "")):
         yield (
-            f"{variable} is {live!r}, which is not below {where.path!r}, where claim {claim!r} is mounted: correct one "
-            "of them, or unset the variable."
+            f"{_variable(one, binding)} is {live!r}, which is not below {where.path!r}, where claim {claim!r} is "
+            "mounted: correct one of them, or unset the variable."
         )
+
+
+def _variable(one: Document, binding: Binding) -> str:
+    return f"variable {binding.variable} of container {one['name']!r}"
 
 
 def _read(cluster: Cluster, path: str) -> Document | None:
