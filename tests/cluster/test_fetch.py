@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import stores
 import yaml
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from kubernetes import client, config
 from kubernetes.client import ApiException
+from settings import Settings
 
 from modelberth.catalog import load
 from modelberth.kubernetes import preflight
@@ -24,6 +27,7 @@ from modelberth.operators import release_of
 from modelberth.operators.fetch import FetchModelOperator
 from modelberth.receipts import release_evidence
 from modelberth.sources import proposal, source_of
+from web_server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from modelberth.receipts import Evidence
 
+PROJECT = Path(__file__).resolve().parents[2]
 FILES = {"config.json": b"{}", "model.safetensors": os.urandom(10_000_000)}
 
 
@@ -176,6 +181,36 @@ def test_a_named_secret_is_what_the_pod_reads_the_source_with(stand, release, co
     assert not core.list_namespaced_pod(stand.namespace, label_selector="modelberth.dev/step").items
     fetch(context, monkeypatch)
     assert evidence.read("upload")["files"] == 2
+
+
+def test_a_fetch_that_a_person_ends_leaves_no_pod_and_the_next_try_sends_only_the_rest(
+    stand, models, release, context, core, monkeypatch
+):
+    web, hold = WebServer(Settings(PROJECT).here), threading.Event()
+    web.files = {f"{number}.bin": os.urandom(300_000) for number in range(3)} | {"slow.bin": os.urandom(500_000)}
+    monkeypatch.setenv("AIRFLOW_CONN_TEST_WEB", json.dumps({"conn_type": "http"}))
+    source = {"type": "http", "url": web.url, "files": sorted(web.files), "connection": "test_web"}
+    evidence = release(context, **source)
+
+    def slowly(path: str, headers: Any) -> None:
+        if path == "slow.bin" and "If-Match" in headers:  # as the pod asks, which knows the version
+            hold.wait(60)
+
+    web.refuse = slowly
+    monkeypatch.setattr("modelberth.operators.pod.STAYS", 0.0)
+    task = FetchModelOperator(task_id="upload", model="minilm")
+    with pytest.raises(TaskDeferred):
+        task.execute(context)
+    prefix = f"models/minilm/data/{evidence.release_id}/"
+    until(lambda: stand.s3.list_objects_v2(Bucket=models, Prefix=prefix)["KeyCount"] == 3)
+    task.on_kill()
+    ours = f"modelberth.dev/release={evidence.release_id}"
+    until(lambda: not core.list_namespaced_pod(stand.namespace, label_selector=ours).items)
+    hold.set()
+    fetch(context, monkeypatch)
+    receipt = evidence.read("upload")
+    assert (receipt["bytes_uploaded"], receipt["bytes"]) == (500_000, 1_400_000)
+    web.close()
 
 
 def asked_before_a_byte_is_moved() -> list[str]:

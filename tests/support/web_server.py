@@ -67,7 +67,7 @@ class WebServer:
 
     handler = Handler
 
-    def __init__(self):
+    def __init__(self, address="127.0.0.1"):
         self.files = {}
         self.etags = True
         self.modified = 1_700_000_000
@@ -77,14 +77,15 @@ class WebServer:
         self.api = lambda path, headers: None
         self.requests = []
         self.lock = threading.Lock()
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
+        self._server = http.server.ThreadingHTTPServer((address, 0), self.handler)
         self._server.web = self
         self._server.handle_error = lambda *_: None  # a client that hangs up is what some tests are about
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self._server.server_port}"
+        address, port = self._server.server_address[:2]
+        return f"http://{address}:{port}"
 
     def close(self):
         self._server.shutdown()
