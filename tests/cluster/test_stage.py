@@ -235,6 +235,18 @@ def test_what_a_run_was_interrupted_in_the_next_goes_on_with_and_moves_no_byte_a
     assert len(uploads) == 1
 
 
+def test_a_run_takes_on_no_more_than_airflow_maps_and_leaves_the_rest_to_the_next(chat, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "1")
+    minilm = unique("minilm")
+    chat.write(minilm)
+    for version in ("v1", "v2"):
+        chat.put(f"{minilm}/{version}", version.encode())
+    run = chat.run(only=("fetch", "sync"))
+    assert [row["version"] for row in run.asked] == ["v1"]
+    assert (run.state(minilm, "v1"), run.state(minilm, "v2")) == (["failed"], ["waiting"])
+    assert "v2" not in run.error
+
+
 def test_a_release_of_what_is_staged_moves_no_byte(chat):
     minilm = unique("minilm")
     source = {"type": "s3", "url": f"s3://{chat.stand.bucket}/registry/{chat.name}/{minilm}/v1"}

@@ -91,7 +91,7 @@ def afterwards(line: Line, *, tried: bool, missing: str = "") -> Line:
     present | no                    | present
     present | yes                   | fetched
     waiting | yes                   | failed, and why
-    waiting | no                    | waiting: it was named while the run was on its way
+    waiting | no                    | waiting: it was named while the run was on its way, or the run had enough to do
 
     :param missing: Why it is not there, or which of its steps to look at; a whole sentence.
     """
@@ -100,7 +100,7 @@ def afterwards(line: Line, *, tried: bool, missing: str = "") -> Line:
     if line.state is not State.WAITING:
         return line
     if not tried:
-        return Line(State.WAITING, line.model, line.version, line.what, "It is new: the next run brings it.")
+        return Line(State.WAITING, line.model, line.version, line.what, "The next run brings it.")
     return Line(State.FAILED, line.model, line.version, line.what, missing)
 
 

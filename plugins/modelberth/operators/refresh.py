@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, TaskInstanceState
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException
 
 from modelberth.catalog import load
@@ -16,6 +15,7 @@ from modelberth.clients import AT_ONCE, kept
 from modelberth.core.failure import Failure
 from modelberth.core.refresh import Decision, decide, due, first
 from modelberth.operators import SOURCE_VERSION
+from modelberth.operators.mapping import widest
 from modelberth.operators.places import Question, UnansweredError, ask_all
 from modelberth.receipts import EvidenceForgedError, Ledgers, StoreError, StoreUnreachableError
 from modelberth.sources import place_of, source_of
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 WITHIN = 240.0
 """Seconds in which all sources have to answer; the schedule's next look is no later than in 15 minutes."""
-
-MOST = 1000
-"""Runs that are proposed at one look. Airflow maps a task no wider than ``[core] max_map_length``, 1,024 by default."""
 
 PROBLEMS = "problems"
 """The XCom under which the models that could not be compared are found."""
@@ -72,7 +69,7 @@ class CompareSourcesOperator(BaseOperator):
         models = [one for one in catalog.models.values() if self._followed(one) and _due(one, before)]
         with kept():
             looks = _looks(catalog, models)
-        chosen = first(_proposed(looks), min(MOST, conf.getint("core", "max_map_length")), context["run_id"])
+        chosen = first(_proposed(looks), widest(), context["run_id"])
         looks = [_unless_held_up(seen, chosen) for seen in looks]
         for seen in looks:
             self._say(seen)

@@ -23,6 +23,7 @@ from modelberth.kubernetes.client import (
 )
 from modelberth.kubernetes.pruning import pruning
 from modelberth.kubernetes.usage import together
+from modelberth.operators.mapping import widest
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.operators.stage_pods import PROBLEM
 from modelberth.operators.staging import list_claim, look, named_by, receipts_of, stage_of
@@ -62,7 +63,7 @@ class ListNamedOperator(BaseOperator):
         self._pod: ClaimPod | None = None
 
     def execute(self, context: Context) -> list[dict[str, str]]:
-        """Return one row for each version that is to be brought."""
+        """Return one row for each version that is to be brought, as many as one run takes on."""
         try:
             with refusals_are_final():
                 catalog = load()
@@ -74,11 +75,10 @@ class ListNamedOperator(BaseOperator):
                     self.log.error("%s", problem)
                 for one in versions:
                     self.log.info("%s: %s. %s", one.named, one.line.state, one.line.why)
-                run = context["dag_run"]
+                run, waiting = context["dag_run"], [one for one in versions if one.line.state is State.WAITING]
                 return [
                     _proposed(catalog, service, one, release_id(run.dag_id, f"{run.run_id}/{one.named}", run.run_after))
-                    for one in versions
-                    if one.line.state is State.WAITING
+                    for one in waiting[: widest()]
                 ]
         except (ClusterUnreachableError, PodLostError) as error:
             raise AirflowException(str(error)) from error

@@ -54,7 +54,7 @@ def test_only_what_is_there_and_was_read_again_is_left_alone(problem, revision, 
         (State.PRESENT, False, State.PRESENT, "gone"),
         (State.PRESENT, True, State.FETCHED, ""),
         (State.WAITING, True, State.FAILED, "no space"),
-        (State.WAITING, False, State.WAITING, "It is new: the next run brings it."),
+        (State.WAITING, False, State.WAITING, "The next run brings it."),
     ],
 )
 def test_what_was_to_be_brought_is_there_or_has_failed(before, tried, after, why):
