@@ -51,7 +51,7 @@ $(MLFLOW)/.installed: tests/sources/requirements-mlflow.txt | install
 # it missing says why.
 test: install $(MLFLOW)/.installed ## Everything, on the real environment
 	mkdir -p .local/log
-	{ $(BIN)/python include/local/binaries.py || :; $(MAKE) --no-print-directory lint test-unit; } >.local/log/unit.log 2>&1 & unit=$$!; code=0; \
+	{ $(BIN)/python include/local/binaries.py || :; $(MAKE) --no-print-directory --keep-going lint test-unit; } >.local/log/unit.log 2>&1 & unit=$$!; code=0; \
 	$(LOCAL) run -- $(BIN)/pytest tests/engine tests/sources tests/cluster tests/e2e || code=$$?; \
 	wait $$unit || code=$$?; cat .local/log/unit.log; exit $$code
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from plans import a_plan, a_target
-
 from modelberth.core.approval import place
 from modelberth.core.digest import Digest
 from modelberth.core.receipt import RESTS_ON, Name, elsewhere
@@ -18,6 +16,7 @@ from modelberth.receipts import Evidence, Ledger
 from modelberth.receipts.audit import Auditor, Folder
 from modelberth.receipts.signed import write_signed
 from modelberth.receipts.signing import PublicKey, SigningKey
+from plans import a_plan, a_target
 
 if TYPE_CHECKING:
     from pathlib import Path

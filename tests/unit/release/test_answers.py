@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from plans import a_gate
 
 from modelberth.core.gate import askable, ending, needed, problem, receipt_names, responder_problems, said
 from modelberth.core.people import People
 from modelberth.core.plan import Approver
+from plans import a_gate
 
 ALICE, BOB, CAROL = (Approver(name.lower(), name) for name in ("Alice", "Bob", "Carol"))
 ALL = (ALICE, BOB, CAROL)

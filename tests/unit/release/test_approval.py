@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from plans import a_gate, a_plan, a_target
 
 from modelberth.core.approval import check_problems, problems, superseding
 from modelberth.core.plan import Approver
+from plans import a_gate, a_plan, a_target
 
 PLAN = a_plan()
 GOOD = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from plans import a_deployment, a_target
 
 from modelberth.kubernetes.declared import declared
+from plans import a_deployment, a_target
 
 TARGET = a_target()
 TO = TARGET.bindings[0].to

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from plans import RELEASE, a_binding, a_plan, a_released, a_served, a_target
 
 from modelberth.core.outside import changes, newest_live
 from modelberth.sensors.request import observed
+from plans import RELEASE, a_binding, a_plan, a_released, a_served, a_target
 
 LEFT = a_binding().to
 

@@ -6,12 +6,12 @@ import copy
 from typing import Any
 
 import pytest
-from plans import DIGEST, a_binding, a_deployment, a_plan, a_released, a_served, a_target
 
 from modelberth.core.binding import Binding
 from modelberth.core.digest import Digest
 from modelberth.kubernetes import patch
 from modelberth.kubernetes.workload import CHANGE_CAUSE, LOCK, RECEIPT, revision_note
+from plans import DIGEST, a_binding, a_deployment, a_plan, a_released, a_served, a_target
 
 TO = f"/models/minilm/{DIGEST.hex}.1/files"
 PLAN = a_plan()

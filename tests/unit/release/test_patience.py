@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from plans import a_deployment
 
 from modelberth.kubernetes.patience import limits, load, problems, ready_within
+from plans import a_deployment
 
 GB = 10**9
 FAST = {"bytes": GB, "seconds": 1.0}

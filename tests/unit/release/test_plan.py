@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 
 import pytest
-from plans import DIGEST, a_binding, a_gate, a_plan, a_released, a_served, a_target
 
 from modelberth.core import canonical
 from modelberth.core.binding import Binding, Live
 from modelberth.core.confirm import Confirm, Probe, Smoke
 from modelberth.core.plan import Approver, Canary, Capacity, PlanRefusedError, parse
 from modelberth.core.revision import Snapshot
+from plans import DIGEST, a_binding, a_gate, a_plan, a_released, a_served, a_target
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from plans import a_plan
 
 from modelberth.core.observed import Confirmation
 from modelberth.core.preview import CONFIRMED, NOT_CONFIRMED, Do, Pod, Seen, decide, problem
+from plans import a_plan
 
 WELL, WRONG, WRONG_AGAIN = Confirmation(()), Confirmation(("pod a: wrong",)), Confirmation(("pod a: wrong",), 3)
 

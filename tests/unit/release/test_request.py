@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from plans import a_binding, a_gate, a_plan, a_released, a_served, a_target
 
 from modelberth.core.confirm import Confirm, Probe
 from modelberth.core.people import People
 from modelberth.core.plan import Approver, Canary, Capacity, Difference
 from modelberth.core.signature import Signed
 from modelberth.sensors.request import Request, Verified, body, subject
+from plans import a_binding, a_gate, a_plan, a_released, a_served, a_target
 
 VERIFIED = {"bytes": 91_000_000, "how": "direct", "node": "node-1", "at": "2026-01-02T03:05:06Z"}
 LIVE = "minilm@sha256:" + "2e" * 32

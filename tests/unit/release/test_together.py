@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from plans import DIGEST, a_binding, a_plan, a_released, a_served, a_target
 
 from modelberth.core.approval import check_problems, overtaken
+from plans import DIGEST, a_binding, a_plan, a_released, a_served, a_target
 
 TARGET = a_target(
     served=(a_served(), a_served("adapter")), bindings=(a_binding(), a_binding("adapter", "ADAPTER_PATH", "/b"))

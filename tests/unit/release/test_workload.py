@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
-from plans import DIGEST, a_deployment
 
 from modelberth.core.revision import Snapshot
 from modelberth.kubernetes import workload
@@ -20,6 +19,7 @@ from modelberth.kubernetes.client import (
 )
 from modelberth.kubernetes.pods import is_ready, newest_pods, trouble
 from modelberth.kubernetes.target import rollout_problems
+from plans import DIGEST, a_deployment
 
 
 @pytest.mark.parametrize(
