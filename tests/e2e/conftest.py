@@ -319,6 +319,13 @@ def _airflow_lives(stand: Stand) -> None:
     assert not dead, "\n".join(f"{state.name} {state.says}; its log ended:\n{tail(state.log)}" for state in dead)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _room(stand: Stand) -> Iterator[None]:
+    """Take away what a module deployed: the one node would be full, and the next module's pods wait for ever."""
+    yield
+    stand.apps.delete_collection_namespaced_deployment(stand.namespace)
+
+
 @contextmanager
 def running(settings: Settings, name: str, local: local_airflow.LocalAirflow) -> Iterator[Supervisor]:
     """Run Airflow as a process tree that ends with this test session."""
