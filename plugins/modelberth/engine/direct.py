@@ -1,8 +1,8 @@
 """Writes verified chunks past this node's page cache, where the file system takes them so.
 
-A model is larger than what a pod may keep in memory. Written through the cache, each byte is copied once more, and the
-pod at its limit is slowed to the pace at which the kernel cleans its pages (docs/benchmarks.md, P2). What is written so is no
-more durable than before: that is fdatasync's to say. Nothing is lost for reading either: a verify drops the cache.
+A model is larger than what a pod may keep in memory. Written through the cache, each byte is copied once more, and a
+pod at its limit waits until the kernel has cleaned its pages (docs/benchmarks.md, P2). What is written so is no more
+durable than before: that is fdatasync's to say. Nothing is lost for reading either: a verify drops the cache.
 
 The kernel wants whole blocks, at addresses in memory that lie as the places in the file do (open(2), O_DIRECT). The
 tensors of a safetensors file begin anywhere, so a chunk's first and last bytes go through the cache.
