@@ -54,12 +54,14 @@ def _past_the_cache(descriptor: int, blocks: memoryview, offset: int) -> bool:
     """
     try:
         direct = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
-        try:
-            write_fully(direct, blocks, offset)
-        finally:
-            os.close(direct)
+    except OSError:
+        return False  # no /proc, not here, or another writer was faster and has closed the file for writing
+    try:
+        write_fully(direct, blocks, offset)
     except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ENOENT):  # other blocks than ours, or no /proc
+        if error.errno == errno.EINVAL:  # other blocks than ours
             return False
         raise
+    finally:
+        os.close(direct)
     return True

@@ -42,6 +42,21 @@ def test_what_the_disk_refuses_is_an_error_and_not_written_another_way(tmp_path,
         direct.write(opened.fileno(), Buffers().at(0)[:BLOCK], 0)
 
 
+def test_a_late_writer_of_a_file_that_another_has_closed_repeats_what_is_right(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(NOISE[:BLOCK])
+    memory = Buffers().at(0)[:BLOCK]
+    memory[:] = NOISE[:BLOCK]
+    with file.open("r+b") as opened:
+        file.chmod(0o444)
+        os.seteuid(65534)  # as in a pod: root opens whatever it likes
+        try:
+            direct.write(opened.fileno(), memory, 0)
+        finally:
+            os.seteuid(0)
+    assert file.read_bytes() == NOISE[:BLOCK]
+
+
 @pytest.mark.parametrize("kind", ["ext2", "btrfs", "tmpfs", "nfs4", "fuse.seaweedfs", ""])
 def test_elsewhere_all_goes_through_the_cache(kind):
     assert direct.put_on(kind) is filesystem.write_fully
