@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from modelberth.catalog.model import Store
-from modelberth.catalog.pieces import ConnectionId, DriveId, GcsUrl, Part, S3Url, Text
-from modelberth.catalog.sources import RemoteSource
+from modelberth.catalog.pieces import ConnectionId, GcsUrl, Part, S3Url, Text
+from modelberth.catalog.sources import InDrive, RemoteSource
 
 TagKey = Annotated[str, Text(r"[A-Za-z0-9_.-]+", "the key of a tag, such as service")]
 
@@ -46,19 +46,11 @@ class GcsRegistry(RemoteSource):
     connection: ConnectionId
 
 
-class DriveRegistry(RemoteSource):
+class DriveRegistry(InDrive):
     """The folders ``<service>/<model>/<version>`` in the folder *item*."""
 
     type: Literal["drive"]
-    item: DriveId
     connection: ConnectionId
-    resource_key: DriveId | None = None
-
-    @model_validator(mode="after")
-    def _no_identity(self) -> Self:
-        if self.identity:
-            raise ValueError("identity is not for Drive: no pod's own account has a token for it")
-        return self
 
 
 AnyRegistry = Annotated[

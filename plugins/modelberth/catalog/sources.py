@@ -130,12 +130,10 @@ class OciSource(RemoteSource):
     connection: ConnectionId | None = None
 
 
-class DriveSource(RemoteSource):
-    """A folder or file of Google Drive; without a connection a file that anybody with the link may have."""
+class InDrive(RemoteSource):
+    """A folder or file of Google Drive."""
 
-    type: Literal["drive"]
     item: DriveId
-    connection: ConnectionId | None = None
     resource_key: DriveId | None = None
 
     @model_validator(mode="after")
@@ -143,6 +141,13 @@ class DriveSource(RemoteSource):
         if self.identity:
             raise ValueError("identity is not for Drive: no pod's own account has a token for it")
         return self
+
+
+class DriveSource(InDrive):
+    """A folder or file of Google Drive; without a connection a file that anybody with the link may have."""
+
+    type: Literal["drive"]
+    connection: ConnectionId | None = None
 
 
 AnySource = Annotated[

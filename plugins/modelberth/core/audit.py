@@ -92,18 +92,26 @@ def _planned(release: Chain, plan: Plan, others: Others) -> Iterator[Problem]:
                 yield Problem(release.path(Name("list", service)), "is missing: what was on the claim is not on record")
 
 
+def _rested_on(release: Chain, name: Name, place: Chain) -> tuple[str, str | None]:
+    """Return what the plan calls the receipt *name* of *place*, and which one it rests on."""
+    named = name.stem if place is release else elsewhere(place.model, place.release_id, name.stem)
+    receipt = release.newest("plan")
+    return named, receipt.previous.get(named) if receipt else None
+
+
+def _with_digest(place: Chain, digest: str) -> Receipt | None:
+    return next((one for one in place.receipts.values() if one.digest == digest), None)
+
+
 def _signed(release: Chain, model: Released, place: Chain) -> Iterator[Problem]:
     """Yield why the receipt that the plan names does not say what the plan says of the model's signatures."""
     if not model.signed:
         return
-    stem = Name("signature").stem
-    named = stem if place is release else elsewhere(place.model, place.release_id, stem)
-    receipt = release.newest("plan")
-    digest = receipt.previous.get(named) if receipt else None
+    named, digest = _rested_on(release, Name("signature"), place)
     if digest is None:
         yield Problem(release.path(Name("plan")), f"does not rest on {named}: nothing proves who signed")
         return
-    found = next((one for one in place.receipts.values() if one.digest == digest), None)
+    found = _with_digest(place, digest)
     said = found.body if found else {}
     wanted = strict.dump(model.signed)
     if found and (
@@ -114,14 +122,11 @@ def _signed(release: Chain, model: Released, place: Chain) -> Iterator[Problem]:
 
 def _verified(release: Chain, plan: Plan, model: Released, service: str, place: Chain) -> Iterator[Problem]:
     """Yield why the verify that the plan names does not prove the snapshot that it brings to *service*."""
-    stem = Name("verify", service).stem
-    named = stem if place is release else elsewhere(place.model, place.release_id, stem)
-    receipt = release.newest("plan")
-    digest = receipt.previous.get(named) if receipt else None
+    named, digest = _rested_on(release, Name("verify", service), place)
     if digest is None:
         yield Problem(release.path(Name("plan")), f"does not rest on {named}: nothing proves {model.revision} there")
         return
-    verify = next((one for one in place.receipts.values() if one.digest == digest), None)
+    verify = _with_digest(place, digest)
     for target in plan.targets:
         if target.service == service and model.model in {served.model for served in target.served}:
             wanted = {"revision": str(model.revision), "snapshot": str(target.snapshot_of(model.model))}

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 from modelberth.core import layout
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.paths import parents
-from modelberth.core.units import human
-from modelberth.engine import claim, direct, filesystem
+from modelberth.engine import claim, direct, filesystem, space
 from modelberth.engine.batch import Batch
 from modelberth.engine.journal import Journal, Record, joined
 from modelberth.engine.publishing import Staged, publish
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from modelberth.core.revision import Revision, Snapshot
     from modelberth.engine.direct import Put
 
-_SLACK = 16 * 1024 * 1024
 _NO_LINK = (*filesystem.UNABLE, errno.EPERM, errno.EMLINK, errno.EXDEV)
 """What link(2) answers where it cannot: no hard links here, or too many of this file (EFS: about 175)."""
 
@@ -139,23 +137,7 @@ class Staging:
         :raises Failure: What is missing does not fit.
         """
         self._shared = frozenset(shared)
-        system = os.statvfs(self.path)
-        needed = _SLACK
-        for number, entry in enumerate(self.manifest.files):
-            blocks = -(-entry.size // system.f_frsize) * system.f_frsize
-            needed += max(0, blocks - self._allocated(entry) - shared.get(number, 0))
-        free = system.f_bavail * system.f_frsize
-        if system.f_blocks and needed > free:
-            raise Failure(
-                ExitCode.NO_SPACE,
-                f"{self._revision} needs {human(needed)} more in {str(self._root)!r}, where {human(free)} are free: "
-                "prune snapshots or enlarge the volume.",
-            )
-
-    def _allocated(self, entry: Entry) -> int:
-        with suppress(FileNotFoundError):
-            return (self.files / entry.path).lstat().st_blocks * 512
-        return 0
+        space.refuse_too_little(self._root, self._revision, self.manifest, self.files, shared)
 
     def create_empty(self, number: int) -> None:
         """Make a file that has no chunk."""

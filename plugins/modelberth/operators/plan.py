@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from modelberth.catalog import load
@@ -15,6 +14,7 @@ from modelberth.core.plan import SCHEMA, PlanRefusedError, parse
 from modelberth.core.receipt import Name, elsewhere
 from modelberth.kubernetes.planning import make_plan
 from modelberth.operators import release_of, switched_with
+from modelberth.operators.model import ModelOperator
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.operators.signature import examine
 from modelberth.receipts import ledger, release_evidence, undecided_release
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from modelberth.receipts import Evidence
 
 
-class PlanModelOperator(BaseOperator):
+class PlanModelOperator(ModelOperator):
     """
     Write down once what a release will change, from verified snapshots and from what is live now.
 
@@ -45,12 +45,6 @@ class PlanModelOperator(BaseOperator):
 
     :param model: The model, as in the catalog.
     """
-
-    template_fields: Sequence[str] = ("model",)
-
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, str]:
         """Leave the plan's receipt and return its digest, for display."""

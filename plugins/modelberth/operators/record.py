@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from modelberth.catalog import load
@@ -12,12 +11,11 @@ from modelberth.core.plan import parse
 from modelberth.core.receipt import Name, elsewhere
 from modelberth.kubernetes.planning import read_released
 from modelberth.operators import assets, release_of
+from modelberth.operators.model import ModelOperator
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import ledger, release_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk import Context
 
     from modelberth.catalog import Model
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from modelberth.receipts import Evidence
 
 
-class RecordModelOperator(BaseOperator):
+class RecordModelOperator(ModelOperator):
     """
     Write the release's last receipt, which names what it rests on, and tell the ledger, and Dags that wait for it.
 
@@ -34,12 +32,6 @@ class RecordModelOperator(BaseOperator):
 
     :param model: The model, as in the catalog.
     """
-
-    template_fields: Sequence[str] = ("model",)
-
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, str]:
         """Require a live outcome of every target, leave the receipt and return its digest."""

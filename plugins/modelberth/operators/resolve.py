@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from modelberth.catalog import RemoteSource, load
@@ -21,6 +21,7 @@ from modelberth.kubernetes.client import Cluster, ClusterRefusedError, ClusterUn
 from modelberth.kubernetes.planning import gate_of
 from modelberth.kubernetes.target import find
 from modelberth.operators import proposed_version, release_of, switched_with
+from modelberth.operators.model import ModelOperator
 from modelberth.operators.people import known_people
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import (
@@ -54,7 +55,7 @@ class Finding:
     passing: bool = False
 
 
-class ResolveModelOperator(BaseOperator):
+class ResolveModelOperator(ModelOperator):
     """
     Fix the source version that a release is about, and refuse early what can be refused early.
 
@@ -63,12 +64,6 @@ class ResolveModelOperator(BaseOperator):
 
     :param model: The model, as in the catalog.
     """
-
-    template_fields: Sequence[str] = ("model",)
-
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, str]:
         """Look at everything at once; then propose, or refuse."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from modelberth.catalog import load
@@ -14,12 +13,11 @@ from modelberth.core.plan import parse
 from modelberth.kubernetes import preview
 from modelberth.kubernetes.rollout import UNREACHABLE, Rollout
 from modelberth.operators import proposed_version, release_of
+from modelberth.operators.model import ModelOperator
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import ledger, release_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk import Context
 
     from modelberth.catalog import Model
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from modelberth.receipts import Evidence
 
 
-class SettleModelOperator(BaseOperator):
+class SettleModelOperator(ModelOperator):
     """
     Put back what was started and has no outcome, tell the ledger, and end as the release did.
 
@@ -37,12 +35,6 @@ class SettleModelOperator(BaseOperator):
 
     :param model: The model, as in the catalog.
     """
-
-    template_fields: Sequence[str] = ("model",)
-
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, str]:
         """Settle every target of the plan, then say what became of the release."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from modelberth.catalog import load
 from modelberth.core.signature import judge, refusal
 from modelberth.operators import release_of
+from modelberth.operators.model import ModelOperator
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.receipts import release_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk import Context
 
     from modelberth.catalog import Model
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from modelberth.receipts import Evidence
 
 
-class VerifySignatureOperator(BaseOperator):
+class VerifySignatureOperator(ModelOperator):
     """
     Verify the signatures that the model's file asks for, as soon as there is a revision that can have one.
 
@@ -33,12 +31,6 @@ class VerifySignatureOperator(BaseOperator):
 
     :param model: The model, as in the catalog.
     """
-
-    template_fields: Sequence[str] = ("model",)
-
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
 
     def execute(self, context: Context) -> dict[str, str]:
         """Look, leave the receipt, and return what was found, for display."""

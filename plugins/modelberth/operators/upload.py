@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError, AirflowTaskTimeout
 
 from modelberth.catalog import DirectorySource, load
@@ -13,6 +12,7 @@ from modelberth.core.leaving import GONE, wanted
 from modelberth.operators import release_of
 from modelberth.operators.credentials import environment
 from modelberth.operators.keeping import Kept
+from modelberth.operators.model import ModelOperator
 from modelberth.operators.outcome import summary
 from modelberth.operators.refusal import refusals_are_final
 from modelberth.operators.signature import publishers
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modelberth.operators.outcome import Outcome
 
 
-class UploadModelOperator(BaseOperator):
+class UploadModelOperator(ModelOperator):
     """
     Upload what the source held when the release was proposed; its revision is known when the last byte is sent.
 
@@ -41,11 +41,8 @@ class UploadModelOperator(BaseOperator):
     :param model: The model, as in the catalog.
     """
 
-    template_fields: Sequence[str] = ("model",)
-
     def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
+        super().__init__(model=model, **kwargs)
         self._killed = False
 
     def execute(self, context: Context) -> dict[str, str]:
