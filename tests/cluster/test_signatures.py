@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +14,9 @@ from test_fetch import FILES, context, fetch, models, release  # noqa: F401 - fi
 from test_rollout_gate import catalog, run  # noqa: F401 - fixtures
 
 from modelberth.operators.signature import VerifySignatureOperator
-from signers import KeyPair
+from signers import KeyPair, sign_in_bucket
 
 if TYPE_CHECKING:
-    from rollouts import Stand
     from test_rollout_gate import Run
 
 
@@ -41,21 +37,6 @@ def looked(one: Run) -> dict[str, str]:
     return VerifySignatureOperator(task_id="signature", model=one.name).execute(one.context)
 
 
-def sign(stand: Stand, revision: str, key: KeyPair) -> dict[str, Any]:
-    """Sign as a person does, with the credentials of who may write to the bucket."""
-    env = {
-        "PATH": os.environ["PATH"],
-        "AWS_ENDPOINT_URL": os.environ["S3_ENDPOINT_URL"],
-        "AWS_ACCESS_KEY_ID": os.environ["S3_ACCESS_KEY"],
-        "AWS_SECRET_ACCESS_KEY": os.environ["S3_SECRET_KEY"],
-        "AWS_REGION": "us-east-1",
-    }
-    words = ["sign", f"s3://{stand.bucket}/models", "--revision", revision, "--key", str(key.private)]
-    program = str(Path(sys.executable).parent / "modelberth")
-    done = subprocess.run([program, *words], env=env, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
 def test_a_model_that_must_be_signed_reaches_the_gate_and_service_once_it_is(stand, run, key):  # noqa: F811
     one = run()
     ask(one.name, signature={"policy": "require", "key": str(key.public)})
@@ -63,7 +44,7 @@ def test_a_model_that_must_be_signed_reaches_the_gate_and_service_once_it_is(sta
         with pytest.raises(AirflowFailException, match=r"is none by key sha256:.*modelberth sign"):
             step()
     assert one.evidence.find("plan") is None
-    assert sign(stand, one.evidence.read("upload")["revision"], key)["signed"] == "now"
+    assert sign_in_bucket(stand.bucket, one.evidence.read("upload")["revision"], key)["signed"] == "now"
     assert looked(one)["revision"].startswith("valid, by key sha256:")
     one.plan()
     one.answer()
@@ -77,7 +58,7 @@ def test_a_plan_sees_what_was_signed_since_the_task_looked(stand, run, key):  # 
     one = run()
     ask(one.name, signature={"key": str(key.public)})
     assert looked(one)["revision"].startswith("none by")
-    sign(stand, one.evidence.read("upload")["revision"], key)
+    sign_in_bucket(stand.bucket, one.evidence.read("upload")["revision"], key)
     one.plan()
     [signed] = one.evidence.read("plan")["plan"]["models"][0]["signed"]
     assert signed["result"] == "valid"

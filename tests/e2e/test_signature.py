@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from signers import KeyPair
+from signers import KeyPair, sign_in_bucket
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Stand
 
 GATE = "gate.approve"
@@ -26,23 +23,8 @@ def test_a_release_waits_for_a_signature_and_goes_on_when_its_task_is_cleared(st
     assert "have the revision signed (modelberth sign)" in stand.admin.log(run, "bucket.signature")
     assert model.receipts(run) == ["01-resolve.json", "02-signature.json", "02-upload.json"]
     assert not model.claim.exists()
-    sign(stand, model.receipt(run, "02-upload")["revision"], key)
+    assert sign_in_bucket(stand.bucket, model.receipt(run, "02-upload")["revision"], key)["signed"] == "now"
     stand.admin.clear(run, "bucket.signature")
     model.parked(run)
     assert "valid, by key sha256:" in stand.admin.question(run, GATE)["body"]
     stand.alice.answer(run, GATE, "Reject")
-
-
-def sign(stand: Stand, revision: str, key: KeyPair) -> None:
-    """Sign as a person does, with the credentials of who may write to the bucket."""
-    env = {
-        "PATH": os.environ["PATH"],
-        "AWS_ENDPOINT_URL": os.environ["S3_ENDPOINT_URL"],
-        "AWS_ACCESS_KEY_ID": os.environ["S3_ACCESS_KEY"],
-        "AWS_SECRET_ACCESS_KEY": os.environ["S3_SECRET_KEY"],
-        "AWS_REGION": "us-east-1",
-    }
-    words = ["sign", f"s3://{stand.bucket}/models", "--revision", revision, "--key", str(key.private)]
-    program = str(Path(sys.executable).parent / "modelberth")
-    done = subprocess.run([program, *words], env=env, capture_output=True, check=True)
-    assert json.loads(done.stdout)["signed"] == "now"
