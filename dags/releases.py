@@ -88,11 +88,7 @@ def release(model: str, services: Sequence[Service], targets: Sequence[Target], 
         doc_md=DOC.format(model=model, targets=names),
     ) as dag:
         with TaskGroup("bucket") as bucket:
-            # Once more is for a blip; what stays down is said now, and refresh proposes it again later.
-            resolve = ResolveModelOperator(task_id="resolve", model=model, retries=1)
-            # What is behind a network is fetched by a pod; a directory of the workers by a child of the task.
-            upload = (FetchModelOperator if remote else UploadModelOperator)(task_id="upload", model=model)
-            chain(resolve, upload, *signatures(model, signed=signed))
+            bring(model, remote=remote, signed=signed)
         with TaskGroup("claim") as claim:
             for service in services:
                 stage(model, service.name)
@@ -114,6 +110,15 @@ def parameters(model: str, services: Sequence[Service]) -> dict[str, Param]:
     others = sorted({binding.model for service in services for binding in service.bindings} - {model})
     texts = {"title": "With", "description": TOGETHER, "examples": others}
     return {WITH: Param([], type="array", items={"type": "string"}, **texts)} if others else {}
+
+
+def bring(model: str, *, remote: bool, signed: bool) -> None:
+    """Bring the model into the bucket."""
+    # Once more is for a blip; what stays down is said now, and refresh proposes it again later.
+    resolve = ResolveModelOperator(task_id="resolve", model=model, retries=1)
+    # What is behind a network is fetched by a pod; a directory of the workers by a child of the task.
+    upload = (FetchModelOperator if remote else UploadModelOperator)(task_id="upload", model=model)
+    chain(resolve, upload, *signatures(model, signed=signed))
 
 
 def signatures(model: str, *, signed: bool) -> list[VerifySignatureOperator]:

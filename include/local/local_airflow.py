@@ -36,6 +36,25 @@ PROCESSES = {
 USERS = {"admin": "admin", "alice": "user", "bob": "user", "vera": "viewer"}
 """Name to role. Alice approves (include/services/embedder.yaml), Bob may answer other gates, Vera looks."""
 
+SETTINGS: Mapping[str, object] = {
+    "CORE__LOAD_EXAMPLES": False,
+    "CORE__EXECUTOR": "LocalExecutor",
+    "CORE__PARALLELISM": 8,
+    "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+    "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
+    "API__HOST": "127.0.0.1",
+    "API__WORKERS": 1,
+    "LOGGING__COLORED_CONSOLE_LOG": False,
+    # Idle sleep and intervals are what a small chain mostly waits for: docs/benchmarks.md.
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+    # A worker may notice the end of a deferred leg this much too late. When the next leg has begun by then,
+    # the scheduler takes it for lost and tries again: pods as short as ours meet that at the default of 5 s.
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+    "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
+    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
+}
+"""What every Airflow of this machine has in its configuration, by section and key."""
+
 BUCKET_CONNECTIONS = {"s3": "modelberth_s3", "gs": "modelberth_gcs"}
 """By the scheme of its URL, the connection that may use the models' bucket."""
 
@@ -70,29 +89,15 @@ class LocalAirflow:
     def environment(self) -> dict[str, str]:
         """Return the environment that makes any ``airflow`` command speak of this Airflow."""
         settings = {
+            **SETTINGS,
             "CORE__DAGS_FOLDER": PROJECT / "dags",
             "CORE__PLUGINS_FOLDER": PROJECT / "plugins",
-            "CORE__LOAD_EXAMPLES": False,
-            "CORE__EXECUTOR": "LocalExecutor",
-            "CORE__PARALLELISM": 8,
             # SQLite has one writer at a time: at its default of 5 s, who waits longer on a busy machine dies of it.
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home.absolute()}/airflow.db?timeout=60",
-            "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
-            "API__HOST": "127.0.0.1",
             "API__PORT": self.port,
-            "API__WORKERS": 1,
             "API__BASE_URL": self.url,
-            "LOGGING__COLORED_CONSOLE_LOG": False,
-            # Idle sleep and intervals are what a small chain mostly waits for: docs/benchmarks.md.
-            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
-            # A worker may notice the end of a deferred leg this much too late. When the next leg has begun by then,
-            # the scheduler takes it for lost and tries again: pods as short as ours meet that at the default of 5 s.
-            "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
-            "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
         }
         return {
             **self.more,
