@@ -55,7 +55,7 @@ test: install $(MLFLOW)/.installed ## Everything, on the real environment
 	$(LOCAL) run -- $(BIN)/pytest tests/engine tests/sources tests/cluster tests/e2e || code=$$?; \
 	wait $$unit || code=$$?; cat .local/log/unit.log; exit $$code
 
-test-unit: install ## What needs no cluster and no server: seconds
+test-unit: install ## What needs no cluster and no server: two minutes
 	$(BIN)/pytest --numprocesses=2 tests/unit tests/dags
 
 PEERS := .local/bench/peers
