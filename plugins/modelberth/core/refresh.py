@@ -78,7 +78,7 @@ def decide(
 
     Only the newest release counts, of those that knew their version: a source that went from A to B and back to A
     has moved, and asks again, unless A is what is live and nothing can come of B. Rollbacks, and what somebody else
-    changed (``observed``), are no proposals: the source did not move by them.
+    changed (``observed``), are no proposals: the source did not move by them. What a rollback serves again is live.
 
     :param entries: Of all releases since, and including, the newest that went live.
     :param answer_within: How long the gates of the model's releases wait at most; a release that was only proposed,
@@ -89,6 +89,7 @@ def decide(
         -----------------+-----------------------------------+------------------------------------
         none             | -                                 | yes: nothing was ever proposed
         another version  | of no effect, this one is live    | no: it is live
+        another version  | rolled back, to this one          | no: it is live
         another version  | any other                         | yes: the source has moved on
         this version     | rejected, put-back, rolled-back   | no: a person asks, or it moves on
         this version     | live                              | no: it is live
@@ -112,7 +113,7 @@ def decide(
     if not known:
         decision = Decision(True, "nothing was ever proposed")
     elif version not in _versions(known[-1]):
-        decision = _moved(known, version, lost_after, now)
+        decision = _moved(_decisive(entries), version, lost_after, now)
     else:
         decision = _same_again(known, version, lost_after, now)
     if decision.propose and unknown and not (wait := _after_failures(unknown, "failed", lost_after, now)).propose:
@@ -130,12 +131,12 @@ def first(models: Collection[str], most: int, look: str) -> set[str]:
 
 
 def _moved(releases: list[list[Entry]], version: str, lost_after: timedelta, now: datetime) -> Decision:
-    """Decide about *version*, which the newest of *releases* was not about."""
+    """Decide about *version*, which the newest of *releases* that proposed something was not about."""
     effective = (one for one in reversed(releases) if not _of_no_effect(one, lost_after, now))
     if (before := next(effective, None)) and version in _versions(before):
         events = {entry.event for entry in before}
         if "live" in events and "rolled-back" not in events:
-            return Decision(False, "it is live, and what was proposed since came to nothing")
+            return Decision(False, "it is live, and nothing came of what was proposed since")
     return Decision(True, "the source has moved on")
 
 
@@ -183,6 +184,14 @@ def _of_proposals(entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries that are about versions of the source."""
     rollbacks = {entry.release_id for entry in entries if entry.event == "rollback"}
     return [entry for entry in entries if entry.event != "observed" and entry.release_id not in rollbacks]
+
+
+def _decisive(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Return the releases that knew their version; of rollbacks only those that went live."""
+    tried = {entry.release_id for entry in entries if entry.event == "rollback"}
+    tried -= {entry.release_id for entry in entries if entry.event == "live"}
+    wanted = [entry for entry in entries if entry.event != "observed" and entry.release_id not in tried]
+    return [release for release in _by_release(wanted) if any(_versions(release))]
 
 
 def _by_release(entries: Sequence[Entry]) -> list[list[Entry]]:
