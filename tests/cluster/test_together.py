@@ -146,7 +146,7 @@ def test_what_nobody_offers_or_is_not_verified_cannot_be_taken_along(pair, monke
         pair.base.plan()
 
 
-def test_each_workload_of_a_service_is_rolled_out_by_itself(stand, pair, catalog):  # noqa: F811
+def test_each_workload_of_a_service_is_rolled_out_by_itself_in_its_turn(stand, pair, catalog):  # noqa: F811
     far = {"kind": "StatefulSet", "name": f"{pair.name}-far"}
     stand.deploy(far["name"], "StatefulSet", NONE)
     binding = {"container": "server", "variable": "MODEL_PATH", "model": pair.name}
@@ -159,6 +159,8 @@ def test_each_workload_of_a_service_is_rolled_out_by_itself(stand, pair, catalog
     one.answer()
     for name in names:
         one.check(target=name)
+    assert f"{names[0]!r}, which comes before {names[1]!r}, is not rolled out, not live" in refused(one)
+    for name in names:
         stop = drive(one.rollout(name))
         assert stop.status == "live", stop.reason
     assert stand.bound(far["name"], "StatefulSet") == stand.bound(pair.name) != NONE

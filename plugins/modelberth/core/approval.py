@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modelberth.core.gate import ids, needed, responder_problems
+from modelberth.core.ledger import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -133,6 +134,29 @@ def check_problems(
 
 def _said(served: Served, plan: Plan) -> dict[str, str]:
     return {"revision": str(plan.revisions[served.model]), "snapshot": str(served.snapshot)}
+
+
+def turn_problems(outcomes: Mapping[str, Mapping[str, Any] | None], target: str, plan: Plan) -> list[str]:
+    """Return why it is not the turn of *target*: a canary's success is what its outcome says, never a task's state.
+
+    a target before it in the plan      | its turn
+    ------------------------------------+---------
+    all live, by this plan              | yes
+    one without an outcome              | no
+    one put back or lost                | no
+    one live by another plan            | no
+    (none is, or the plan is a rollback)| yes
+
+    :param outcomes: The receipts by target, None where there is none.
+    """
+    found = []
+    for name in plan.before(target):
+        outcome = outcomes.get(name) or {"result": "not rolled out"}
+        if outcome["result"] != LIVE:
+            found.append(f"target {name!r}, which comes before {target!r}, is {outcome['result']}, not live")
+        elif outcome.get("plan_digest") != str(plan.digest):
+            found.append(f"target {name!r}, which comes before {target!r}, is live by another plan")
+    return found
 
 
 def superseding(release_id: str, ledger: Iterable[tuple[str, str]]) -> str | None:

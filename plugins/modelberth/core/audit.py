@@ -173,6 +173,7 @@ def _served(release: Chain, plan: Plan, target: Target) -> Iterator[Problem]:
     started, decided, outcome = (release.newest(step, target.name) for step in ("started", "decided", "outcome"))
     if started:
         yield from _checked(release, plan, target, started)
+        yield from _in_turn(release, plan, target, started)
     digest = {"plan_digest": str(plan.digest)}
     yield from _differences(release, started, digest, "the plan")
     about = {"revision": str(plan.own.revision), "snapshot": str(target.snapshot_of(plan.model))}
@@ -198,6 +199,29 @@ def _checked(release: Chain, plan: Plan, target: Target, started: Receipt) -> It
     answers = [one.digest for one in release.of("approve")]
     for text in approval.check_problems(check.body, target, plan, answers, made_at(started)):
         yield Problem(release.path(check.name), text.replace(": clear the task 'check'", f" before {started.name}"))
+
+
+def _in_turn(release: Chain, plan: Plan, target: Target, started: Receipt) -> Iterator[Problem]:
+    """Yield why *started* does not show that what comes before *target* was live by then.
+
+    outcome before it | named by started | said
+    ------------------+------------------+--------------------------------
+    missing           | any              | that it is missing
+    any               | no               | that started is out of order
+    live              | yes              | nothing
+    put back, lost    | yes              | that it was not to be started
+    """
+    for name in plan.before(target.name):
+        before = Name("outcome", name)
+        outcome = release.newest("outcome", name)
+        if not release.has(before.stem):
+            yield Problem(release.path(before), f"is missing; {started.name} rests on it")
+        elif before.stem not in started.previous:
+            yield Problem(release.path(started.name), f"does not rest on {before.stem}: it is out of order")
+        elif outcome and outcome.body.get("result") != LIVE:
+            yield Problem(
+                release.path(started.name), f"rests on {before.stem}, which is {outcome.body.get('result')!r}"
+            )
 
 
 def _strangers(release: Chain, plan: Plan) -> Iterator[Problem]:

@@ -163,7 +163,8 @@ def _needed(receipt: Receipt, chain: Chain) -> Iterable[str]:
     --------------------+------------------------------------------------------------------------------------
     any                 | those that are about the whole release; of answers, all that there are; of signatures,
                         | if it says what was found of them
-    any with a target   | those of its target, but what not every release has: list, preview, soaking;
+    any with a target   | those of its target, but what not every release has: list, preview, soaking, and but the
+                        | outcomes that a start rests on, which are of other targets, as the plan has them;
                         | a check may rest on another release's verify, or its service's, which the plan names
     record              | the outcome at every target that it names; of a model that another release switched,
                         | only that release's record
@@ -194,4 +195,4 @@ def _says_who_signed(receipt: Receipt) -> bool:
 
 def _optional(name: Name, step: str, chain: Chain) -> bool:
     elsewhere = name.step == "check" and step == "verify" and not chain.has(Name(step, name.target).stem)
-    return elsewhere or step in ("list", "preview", "soaking")
+    return elsewhere or step in ("list", "preview", "soaking", "outcome")

@@ -224,6 +224,14 @@ class Plan:
             f"start a new release."
         )
 
+    def before(self, name: str) -> list[str]:
+        """Return the targets that have to be live before *name* is changed.
+
+        Of a rollback there is none: what was live before is tried nowhere first.
+        """
+        names = [target.name for target in self.targets]
+        return [] if self.rollback else names[: names.index(name)]
+
     def with_room_as_in(self, earlier: Plan) -> Plan:
         """Return this plan with the room that *earlier* saw: what is done does not change with it."""
         seen = {target.name: target.capacity for target in earlier.targets}

@@ -41,7 +41,7 @@ RESTS_ON: dict[str, tuple[str, ...]] = {
     "preview": ("plan",),
     "approve": ("plan", "preview"),
     "check": ("approve", "verify"),
-    "started": ("approve", "check"),
+    "started": ("approve", "check", "outcome"),
     "soaking": ("started",),
     "decided": ("started", "soaking"),
     "outcome": ("decided",),
@@ -49,7 +49,8 @@ RESTS_ON: dict[str, tuple[str, ...]] = {
 }
 """The steps whose receipts a receipt names by digest, of its own release and, where it has one, of its own target.
 
-The record of a model that another release switched with its own names that release's record.
+The record of a model that another release switched with its own names that release's record. A start names the
+outcomes of the targets that come before its own, but not in a rollback.
 """
 
 ENVELOPE = frozenset({"schema", "step", "model", "release_id", "target", "attempt", "at", "previous"})

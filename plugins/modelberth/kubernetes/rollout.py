@@ -203,7 +203,7 @@ class Rollout:
             "complete": sight.progress.state is State.COMPLETE,
             "deployment_revision": deployment_revision,
         }
-        self._proof.write("started", body)
+        self._proof.start(body)
 
     def _patch(self, operations: list[Document]) -> None:
         self._known.cluster.patch(f"{self._known.path}?fieldManager={OURS}", operations)

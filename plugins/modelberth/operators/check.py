@@ -12,6 +12,7 @@ from modelberth.operators.pod import CLAIM, ModelPodOperator
 from modelberth.receipts import release_evidence
 from modelberth.receipts.answers import approvals
 from modelberth.receipts.damage import damage_record
+from modelberth.receipts.proof import turn_problems
 
 if TYPE_CHECKING:
     from modelberth.catalog import Catalog, Service
@@ -42,6 +43,11 @@ class CheckModelOperator(ModelPodOperator):
                 f"The approval of release {self.release_id} does not hold: {'; '.join(problems)}."
             )
         target = planned.target(self.target)
+        if problems := turn_problems(self.evidence, planned, self.target):
+            raise AirflowFailException(
+                f"It is not the turn of target {self.target!r} of release {self.release_id}: {'; '.join(problems)}. "
+                "Bring those into service first; after a put-back, start a new release."
+            )
         if problem := approval.place_problem(approval.place(self.service), target):
             raise AirflowFailException(
                 f"The catalog changed since the approval: target {self.target!r} is elsewhere, {problem}. "

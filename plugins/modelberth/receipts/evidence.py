@@ -51,7 +51,8 @@ class Evidence:
     ) -> Digest:
         """Sign *body* as the receipt of *step* and return its digest; what is known already is not written again.
 
-        :param rests_on: Receipts of other releases that it rests on as well, by ``core.receipt.elsewhere``.
+        :param rests_on: Others that it rests on as well: of other targets by their stems, of other releases by
+            ``core.receipt.elsewhere``.
         :raises EvidenceConflictError: *step* is one of ``SINGLE`` and its receipt says something else.
         :raises EvidenceForgedError: A receipt that this one follows is not ours.
         """

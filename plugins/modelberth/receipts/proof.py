@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelberth.core import approval
 from modelberth.core.observed import Decision
 from modelberth.core.plan import Plan, Target, parse
+from modelberth.core.receipt import Name
 from modelberth.receipts import evidence_at, ledger_at, open_store
 from modelberth.receipts.answers import approvals, digests
 from modelberth.receipts.damage import DamageRecord
@@ -27,6 +28,12 @@ Record = dict[str, Any]
 
 class RolloutRefusedError(Exception):
     """The evidence does not allow this rollout."""
+
+
+def turn_problems(evidence: Evidence, plan: Plan, target: str) -> list[str]:
+    """Return why it is not the turn of *target*, by the outcomes on record of what comes before it."""
+    outcomes = {name: evidence.find("outcome", name) for name in plan.before(target)}
+    return approval.turn_problems(outcomes, target, plan)
 
 
 class Proof:
@@ -87,12 +94,14 @@ class Proof:
     def require_unchanged(self) -> None:
         """Refuse what came between the answer and the first change.
 
-        :raises RolloutRefusedError: The claim was not checked after the answer and within the hour, a snapshot was
-            found damaged meanwhile, a newer release was proposed, or another release has taken this one along.
+        :raises RolloutRefusedError: What comes before is not live, the claim was not checked after the answer and
+            within the hour, a snapshot was found damaged meanwhile, a newer release was proposed, or another release
+            has taken this one along.
         """
         check, target = self.evidence.read("check", self.name), self.target
         given = digests(self.evidence, self.plan)
-        problems = approval.check_problems(check, target, self.plan, given, datetime.now(UTC))
+        problems = turn_problems(self.evidence, self.plan, self.name)
+        problems += approval.check_problems(check, target, self.plan, given, datetime.now(UTC))
         for one in target.served:
             damage = DamageRecord(open_store(*self._receipts), signing_key(), one.model, target)
             if damaged := damage.problem(one.snapshot):
@@ -123,6 +132,13 @@ class Proof:
         decided = self.record("decided")
         kept = decided is not None and decided["decision"] == Decision.KEEP
         return self.evidence.digest("decided", self.name) if kept else None
+
+    def start(self, body: Record) -> None:
+        """Write that this target may be changed: it rests on the outcomes of what comes before it."""
+        before = {
+            Name("outcome", name).stem: self.evidence.digest("outcome", name) for name in self.plan.before(self.name)
+        }
+        self.evidence.write("started", body, target=self.name, rests_on=before)
 
     def write(self, step: str, body: Record) -> None:
         """Write a record of this target."""

@@ -77,10 +77,13 @@ class Shelf:
         return plan
 
     def relink(self, release_id: str, model: str = "minilm") -> None:
-        """Sign every receipt of a release anew, each naming those before it as they are now."""
+        """Sign every receipt of a release anew, each naming those before it as they are now.
+
+        Twice, since the second target's start rests on the first one's outcome.
+        """
         digests: dict[str, str] = {}
-        paths = (self.root / model / release_id).iterdir()
-        for path in sorted(paths, key=lambda path: _ORDER[Name.parse(path.name).step]):
+        paths = sorted((self.root / model / release_id).iterdir(), key=lambda path: _ORDER[Name.parse(path.name).step])
+        for path in paths * 2:
             body = json.loads(path.read_bytes())["receipt"]
             body["previous"] = {stem: digests.get(stem, digest) for stem, digest in body["previous"].items()}
             path.write_bytes(self.key.seal(body))
@@ -201,7 +204,8 @@ def _rollout(shelf: Shelf, evidence: Evidence, plan: Plan) -> None:
     digest = {"plan_digest": str(plan.digest)}
     for target in plan.targets:
         what = {"revision": str(plan.own.revision), "snapshot": str(target.snapshot_of(plan.model))}
-        evidence.write("started", digest, target=target.name)
+        before = {Name("outcome", one).stem: evidence.digest("outcome", one) for one in plan.before(target.name)}
+        evidence.write("started", digest, target=target.name, rests_on=before)
         evidence.write("decided", {"decision": "keep", "reason": "all pods confirmed"}, target=target.name)
         evidence.write("outcome", {"result": "live", **digest, **what}, target=target.name)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from modelberth.core.approval import check_problems, problems, superseding
+from modelberth.core.approval import check_problems, problems, superseding, turn_problems
 from modelberth.core.plan import Approver
 from plans import a_gate, a_plan, a_target
 
@@ -112,6 +113,30 @@ def test_a_check_rests_on_every_approval():
     both = CHECK | {"previous": {"06-approve": "sha256:aa", "06-approve-2": "sha256:bb"}}
     assert check_problems(both, a_target(), PLAN, ["sha256:aa", "sha256:bb"], NOW) == []
     assert "not made after" in " ".join(check_problems(CHECK, a_target(), PLAN, ["sha256:aa", "sha256:bb"], NOW))
+
+
+BOTH = a_plan(targets=(a_target(name="canary"), a_target()))
+LIVE = {"result": "live", "plan_digest": str(BOTH.digest)}
+EARLIER = replace(PLAN.own, release_id="20260101t000000z-0000000000")
+
+
+@pytest.mark.parametrize(
+    ("plan", "target", "outcome", "said"),
+    [
+        (BOTH, "canary", None, ""),
+        (BOTH, "embedder", None, "is not rolled out, not live"),
+        (BOTH, "embedder", LIVE, ""),
+        (BOTH, "embedder", LIVE | {"result": "put back"}, "is put back, not live"),
+        (BOTH, "embedder", LIVE | {"result": "lost"}, "is lost, not live"),
+        (BOTH, "embedder", LIVE | {"plan_digest": str(PLAN.digest)}, "live by another plan"),
+        (BOTH, "embedder", {"result": "live"}, "live by another plan"),
+        (replace(BOTH, models=(EARLIER,)), "embedder", None, ""),
+    ],
+)
+def test_a_targets_turn_comes_when_all_before_it_are_live_but_a_rollback_waits_for_none(plan, target, outcome, said):
+    found = " ".join(turn_problems({"canary": outcome}, target, plan))
+    assert said in found
+    assert bool(said) == bool(found)
 
 
 OLDER, OURS, NEWER, NEWEST = (f"2026010{day}t000000z-0000000000" for day in (1, 2, 3, 4))

@@ -172,6 +172,7 @@ FORGED_WITHIN = [
     ("04-verify-second.json", lambda r: r.update(snapshot="3" * 64 + ".1"), "snapshot"),
     ("02-upload.json", lambda r: r.update(bytes=1), "bytes"),
     ("08-started-second.json", lambda r: r.update(plan_digest="sha256:" + "0" * 64), "plan_digest"),
+    ("08-started-second.json", lambda r: r["previous"].pop("09-outcome-embedder"), "does not rest on 09-outcome"),
     ("09-outcome-second.json", lambda r: r.update(result="put back"), "decided was 'keep'"),
     ("09-outcome-second.json", lambda r: r["previous"].update({"05-plan": "sha256:" + "0" * 64}), "cannot"),
     ("10-record.json", lambda r: r.update(targets=["embedder"]), "targets"),
@@ -186,6 +187,15 @@ def test_what_only_the_keys_holder_could_write_must_still_say_what_it_must(shelf
     shelf.relink(SECOND)
     problems = [str(problem) for problem in shelf.audit(SECOND, now=later())]
     assert any(one.startswith(f"minilm/{SECOND}/{file}") and said in one for one in problems), problems
+
+
+@pytest.mark.parametrize("result", ["put back", "lost"])
+def test_what_was_started_though_what_comes_before_it_was_not_live_is_found(shelf, result):
+    rewrite(shelf, shelf.path(SECOND, "08-decided-embedder.json"), lambda r: r.update(decision="put back"), shelf.key)
+    rewrite(shelf, shelf.path(SECOND, "09-outcome-embedder.json"), lambda r: r.update(result=result), shelf.key)
+    shelf.relink(SECOND)
+    started = f"minilm/{SECOND}/08-started-second.json: rests on 09-outcome-embedder, which is '{result}'"
+    assert started in [str(problem) for problem in shelf.audit(SECOND, now=later())]
 
 
 SIGNED = (Signed("revision", "valid", "key sha256:9a", "key sha256:9a"),)
