@@ -35,9 +35,16 @@ class Counts:
     ready: int = 0
     available: int = 0
     deadline_exceeded: bool = False
+    """Progressing says ProgressDeadlineExceeded, of the rollout that goes on."""
+
     partition: int | None = None
     current_revision: str = ""
     update_revision: str = ""
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the controller has seen the newest change, so that the status is about it."""
+        return self.observed_generation > 0 and self.observed_generation >= self.generation
 
 
 def progress(counts: Counts) -> Progress:
@@ -62,7 +69,7 @@ def progress(counts: Counts) -> Progress:
     updated < replicas (kubectl does not ask)        | waiting
     else                                             | complete
     """
-    if counts.observed_generation == 0 or counts.generation > counts.observed_generation:
+    if not counts.is_seen:
         return Progress(State.WAITING, "the controller has not seen the change yet")
     rule = _deployment if counts.kind == "Deployment" else _stateful_set
     return rule(counts)

@@ -12,6 +12,8 @@ from modelberth.core.progress import Progress, State
 from modelberth.core.progress import progress as progress_of
 from modelberth.core.soak import Watched
 from modelberth.kubernetes import partition, workload
+from modelberth.kubernetes.capacity import is_replaced
+from modelberth.kubernetes.declared import as_template
 from modelberth.kubernetes.pods import is_ready, newest_pods, pods_of, restarts, standing, trouble
 
 if TYPE_CHECKING:
@@ -63,9 +65,21 @@ class Sight:
 
     @property
     def hopeless(self) -> str | None:
-        """Why the newest pods will not become ready, None while they may."""
-        now = datetime.now(UTC)
-        return hopeless(one for pod in self.unready for one in standing(pod, now))
+        """Why the newest pods will not become ready, None while they may.
+
+        Right after a patch the pods from before still count as the newest. That ends when the controller has seen it;
+        for a Deployment a little later, where it takes up a ReplicaSet that was there before, or ends all pods first.
+
+        the controller has seen it | a pod has a value from before | the pod
+        ---------------------------+-------------------------------+---------------
+        no                         | any                           | does not count
+        yes                        | yes                           | does not count
+        yes                        | no                            | counts
+        """
+        if not workload.counts(self.document).is_seen:
+            return None
+        now, pods = datetime.now(UTC), [pod for pod in self.unready if not self._bears(pod, Live.FROM)]
+        return hopeless(one for pod in pods for one in standing(pod, now))
 
     @property
     def watched(self) -> list[Watched]:
@@ -86,12 +100,9 @@ class Sight:
         if self.document["kind"] != "StatefulSet":
             return ()
         former = Live.FROM if Live.TO in self.values else Live.TO
-        kept = workload.strategy(self.document).get("rollingUpdate", {}).get("partition") or 0
         pods = [pod for pod in pods_of(self._cluster, self.document) if not is_ready(pod) and self._bears(pod, former)]
-        names = [pod["metadata"]["name"] for pod in pods]
-        return tuple(name for name in names if int(name.rpartition("-")[2]) >= kept)
+        return tuple(pod["metadata"]["name"] for pod in pods if is_replaced(self.document, pod))
 
     def _bears(self, pod: Document, former: Live) -> bool:
-        spec = {"spec": {"template": {"spec": pod["spec"]}}}
-        found = workload.live_values(spec, self._target.bindings)
+        found = workload.live_values(as_template(pod), self._target.bindings)
         return any(one.judge(value) is former for one, value in zip(self._target.bindings, found, strict=True))

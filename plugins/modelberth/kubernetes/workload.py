@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelberth.core.ownership import owner
+from modelberth.core.ownership import OURS, owner
 from modelberth.core.progress import Counts
 
 if TYPE_CHECKING:
@@ -163,15 +163,24 @@ def counts(document: Document) -> Counts:
         updated=int(status.get("updatedReplicas", 0)),
         ready=int(status.get("readyReplicas", 0)),
         available=int(status.get("availableReplicas", 0)),
-        deadline_exceeded=_deadline_exceeded(status),
+        deadline_exceeded=_deadline_exceeded(document["metadata"], status),
         partition=strategy(document).get("rollingUpdate", {}).get("partition"),
         current_revision=status.get("currentRevision", ""),
         update_revision=status.get("updateRevision", ""),
     )
 
 
-def _deadline_exceeded(status: Document) -> bool:
+def _deadline_exceeded(metadata: Document, status: Document) -> bool:
+    """Return whether the rollout that goes on has exceeded its deadline, not one from before our newest change.
+
+    The controller keeps the condition of an earlier rollout until it sees progress: with a ReplicaSet that was there
+    before, or with Recreate, not before pods come or go. Both times are the cluster's own, whole seconds in UTC.
+    """
+    ours = [one for one in metadata.get("managedFields") or () if one.get("manager") == OURS]
+    changed = max((one["time"] for one in ours if not one.get("subresource")), default="")
     return any(
-        condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded"
+        condition["type"] == "Progressing"
+        and condition.get("reason") == "ProgressDeadlineExceeded"
+        and condition.get("lastUpdateTime", "") > changed
         for condition in status.get("conditions") or []
     )

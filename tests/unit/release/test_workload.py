@@ -61,6 +61,28 @@ def test_what_could_not_be_rolled_out_is_said(changes, said):
     assert bool(said) == bool(problems)
 
 
+OTHERS = {"manager": "kubectl-edit", "time": "2026-01-02T09:00:00Z"}
+STATUS = {"manager": "modelberth", "time": "2026-01-02T09:00:00Z", "subresource": "status"}
+
+
+@pytest.mark.parametrize(
+    ("managed", "exceeded"),
+    [
+        ([], True),
+        ([{"manager": "modelberth", "time": "2026-01-02T03:04:04Z"}], True),
+        ([{"manager": "modelberth", "time": "2026-01-02T03:04:05Z"}], False),
+        ([{"manager": "modelberth", "time": "2026-01-02T03:04:06Z"}], False),
+        ([OTHERS, STATUS], True),
+    ],
+)
+def test_a_deadline_that_was_exceeded_before_our_change_is_not_that_of_our_change(managed, exceeded):
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    document = a_deployment()
+    document["metadata"]["managedFields"] = managed
+    document["status"]["conditions"] = [condition | {"lastUpdateTime": "2026-01-02T03:04:05Z"}]
+    assert workload.counts(document).deadline_exceeded is exceeded
+
+
 def test_pods_are_asked_for_by_the_whole_selector():
     asked = []
     expressions = [
