@@ -330,6 +330,25 @@ def test_a_burst_of_trouble_is_survived_by_every_stream(healed, liar):
     assert liar.lies == []
 
 
+# A limit of our own ---------------------------------------------------------------------------------------------------
+
+
+def in_small_pieces(answer):
+    """As servers write: what is not taken within their patience is noticed."""
+    yield answer.header + b"\r\n\r\n"
+    for start in range(0, len(answer.body), 65536):
+        yield answer.body[start : start + 65536]
+
+
+def test_a_limited_sync_keeps_to_its_rate_and_no_answer_waits_longer_than_a_store_does(sync, liar, uploaded):
+    liar.lies, liar.patience = [in_small_pieces] * 500, 0.7
+    began = time.monotonic()
+    ran = sync(liar, "--bandwidth-limit", "8MiB", "--concurrency", "8")
+    assert (ran.code, ran.result.get("bytes_fetched")) == (0, uploaded["bytes"]), ran.result
+    assert time.monotonic() - began >= uploaded["bytes"] / CHUNK
+    assert sum(last + 1 - first for first, last in liar.ranges) == uploaded["bytes"]
+
+
 # What is read before the first byte: lists, manifest, location -------------------------------------------------------
 
 

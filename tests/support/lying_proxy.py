@@ -29,6 +29,7 @@ class Answer:
 class LyingProxy:
     """Passes GETs on to *upstream*; an answer for a key with *where* in it goes through the next lie, if there is one.
 
+    :param patience: Seconds after which a client that takes nothing is left alone.
     :param sent: Bytes of bodies of such answers that the client was sent.
     :param ranges: First and last byte that such requests asked for, in order.
     """
@@ -36,6 +37,7 @@ class LyingProxy:
     upstream: str
     where: bytes = b"/data/"
     lies: list = field(default_factory=list)
+    patience: float | None = None
     sent: int = 0
     ranges: list = field(default_factory=list)
 
@@ -61,6 +63,7 @@ class LyingProxy:
     def _talk(self, client):
         place = urlsplit(self.upstream)
         with client, socket.create_connection((place.hostname, place.port)) as server, suppress(OSError):
+            client.settimeout(self.patience)
             while request := _until(client, b"\r\n\r\n"):
                 server.sendall(request)
                 answer = _answer(server)

@@ -152,10 +152,11 @@ def digest_files(
 
         def sink(number: int, fill: Fill) -> None:
             stop.check()
-            if pace and not item.file.cheap:
-                pace.take(spans[number].length)
             view = buffers.chunk[: spans[number].length]
-            fill(view, nothing)
+            if pace and not item.file.cheap:
+                pace.receive(fill, view, nothing)
+            else:
+                fill(view, nothing)
             item.take(spans[number].start, view)
             progress.add(item.file.path, len(view))
 

@@ -140,8 +140,7 @@ class Filling:
         """Receive a chunk and compare its digest before any of it reaches a file."""
         span, hasher = entry.span(index), self._hasher()
         view = self._buffers.at(span.start)[: span.length]
-        self._pace.take(span.length)
-        fill(view, hasher.update)
+        self._pace.receive(fill, view, hasher.update)
         if hasher.digest() != entry.chunks[index]:
             raise Again(_mismatch(entry, index, place, hasher.digest()))
         self._write(number, index, view)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from modelberth.core.failure import Failure
 from modelberth.core.parts import delta_parts, equal_parts
-from modelberth.engine.describe import Digested, Digesting, nothing
+from modelberth.engine.describe import Digested, Digesting
 from modelberth.engine.hashing import Checksum
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 class Flow(Protocol):
     """What files on their way share."""
 
-    def room(self, length: int) -> memoryview:
-        """Return this thread's memory for *length* bytes, once as many may pass."""
+    def read(self, file: File, length: int, fill: Fill) -> memoryview:
+        """Return the next *length* bytes of *file*, in memory that is this thread's, once they may pass."""
 
     def count(self, item: Outgoing, count: int, what: str) -> None:
         """Take in what became of some bytes: ``sent``, ``copied`` or ``kept``."""
@@ -57,8 +57,7 @@ class Outgoing:
 
         def sink(index: int, fill: Fill) -> None:
             number = numbers[index]
-            view = flow.room(self.parts[number].span.length)
-            fill(view, nothing)
+            view = flow.read(self.file, self.parts[number].span.length, fill)
             needed = writing.send(number, view, self.sum(number, view))
             flow.count(self, len(view), "sent" if needed else "kept")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.failure import Failure
 from modelberth.core.parts import part_size
+from modelberth.engine.describe import nothing
 from modelberth.engine.outgoing import Outgoing, tasks
 from modelberth.engine.progress import Progress
 from modelberth.engine.stores import Unjoined
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from modelberth.engine.describe import Digested
     from modelberth.engine.pace import Pace
+    from modelberth.engine.source import File
     from modelberth.engine.stopping import Stop
     from modelberth.engine.stores import Store, Stored, Unfinished
+    from modelberth.engine.transport import Fill
 
 _MEMORY = 128 * 1024 * 1024
 """Bytes of parts on their way at once, where nobody asked for a number of streams."""
@@ -113,16 +116,21 @@ class _Pass:
         except Unjoined:
             item.unjoined = True
 
-    def room(self, length: int) -> memoryview:
-        """Return this thread's memory for *length* bytes, once as many may pass.
+    def read(self, file: File, length: int, fill: Fill) -> memoryview:
+        """Return the next *length* bytes of *file*, in memory that is this thread's, once they may pass.
 
         It is used again: memory that is given back and asked for anew in such pieces stays with the allocator, twice.
         """
-        self._sender.pace.take(length)
         memory: bytearray = getattr(self._memory, "part", bytearray())
         if len(memory) < length:
             self._memory.part = memory = bytearray(max(length, CHUNK_SIZE))
-        return memoryview(memory)[:length]
+        view = memoryview(memory)[:length]
+        if file.cheap:
+            self._sender.pace.take(length)  # all of a part: several that are read side by side would leave in a burst
+            fill(view, nothing)
+        else:
+            self._sender.pace.receive(fill, view, nothing)
+        return view
 
     def count(self, item: Outgoing, count: int, what: str) -> None:
         """Take in what became of some bytes."""
