@@ -136,6 +136,16 @@ def test_a_check_that_shows_one_of_them_only_is_not_enough(pair):
     assert f"of {pair.adapter_name}" in refused(one)
 
 
+def test_who_requested_the_adapter_does_not_answer_for_the_plan_that_takes_it_along(pair):
+    carol = {"id": "carol", "name": "Carol"}
+    pair.serve(four_eyes=True, approvers=[carol, {"id": "alice", "name": "Alice"}])
+    pair.adapter.evidence.write("resolve", {"source_version": "v1", "requested_by": "carol"})
+    pair.base.plan()
+    assert [one["id"] for one in pair.base.evidence.read("plan")["plan"]["gate"]["approvers"]] == ["alice"]
+    with pytest.raises(AirflowFailException, match="'carol'; approvers are alice"):
+        pair.base.answer(responded_by_user=carol)
+
+
 def test_what_nobody_offers_or_is_not_verified_cannot_be_taken_along(pair, monkeypatch):
     newer = Run(pair.stand, pair.adapter_name, 3, monkeypatch, service=pair.name)
     newer.ledger.record("proposed", newer.release_id, source_version="v3")

@@ -6,7 +6,7 @@ is a receipt of its own, ``06-approve``, ``06-approve-2``, and so on; one that s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +78,37 @@ def responder_problems(responder: object, gate: Gate, answered: Collection[str] 
     return [f"{who!r} has answered before: approvals are different people's"] if who in answered else []
 
 
-def problem(gate: Gate, people: People, answered: Collection[str] = ()) -> str | None:
+def taking_along(gate: Gate, others: Collection[str | None]) -> Gate:
+    """Return *gate* for a plan that switches as well what *others* requested: nobody decides about their own.
+
+    four eyes | who requested them all | approvers                | requester
+    ----------+------------------------+--------------------------+-----------------------------------------
+    no        | any                    | all                      | the leading release's
+    yes       | all known              | without the others       | the leading release's, who may not answer
+    yes       | one is not known       | without who is known     | not known: two people answer
+    """
+    if not gate.four_eyes or not others:
+        return gate
+    requesters = {gate.requested_by, *others}
+    known = {one for one in requesters if one}
+    leading = gate.requested_by if len(known) == len(requesters) else None
+    left_out = known - {leading}
+    return replace(
+        gate,
+        approvers=tuple(one for one in gate.approvers if not left_out & {one.id, one.name}),
+        requested_by=leading,
+    )
+
+
+def problem(
+    gate: Gate, people: People, answered: Collection[str] = (), left_out: Collection[Approver] = ()
+) -> str | None:
     """Return why *gate* can never be answered, as whole sentences; None if it can, as far as *people* know.
 
     :param answered: The ids of those whose answers are on record.
+    :param left_out: The approvers whom ``taking_along`` has taken out.
     """
-    if not gate.approvers:
+    if not gate.approvers and not left_out:
         return "No person is an approver of all its targets, and one answer is for all: make one so in their files."
     askable_ids = {one.id for one in askable(gate)}
     obstacles = {
@@ -91,13 +116,14 @@ def problem(gate: Gate, people: People, answered: Collection[str] = ()) -> str |
         for one in gate.approvers
         if one.id not in answered
     }
+    obstacles |= {one.id: "requested what is switched together" for one in left_out}
     able = [who for who, obstacle in obstacles.items() if obstacle is None]
     if len(able) + len(answered) >= needed(gate):
         return None
     unknown = " (four_eyes is on, and nobody knows who requested the release)" * (needed(gate) > gate.approvals)
     reasons = "; ".join(f"{who!r}: {obstacle}" for who, obstacle in obstacles.items() if obstacle)
     return (
-        f"The gate asks for {needed(gate)} different people{unknown}, of {len(gate.approvers)} approvers only "
+        f"The gate asks for {needed(gate)} different people{unknown}, of {len(obstacles) + len(answered)} approvers only "
         f"{len(able) + len(answered)} can answer{f' ({reasons})' * bool(reasons)}. "
         "Correct approvers, approvals or four_eyes in the services' files."
     )

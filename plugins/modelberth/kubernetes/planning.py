@@ -46,8 +46,10 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence, others: Seq
         raise PlanRefusedError(f"Release {evidence.release_id} has no target: no service binds {model.name!r}.")
     parts = [_Part.read(catalog, one) for one in (evidence, *others)]
     found = {target.name: find(target, [part.released.model for part in parts]) for target in targets}
-    gate = gate_of(services, evidence.read("resolve").get("requested_by"))
-    problems = [*_problems(targets, found, parts), gates.problem(gate, NOBODY_KNOWN)]
+    asks = gate_of(services, _requester(evidence))
+    gate = gates.taking_along(asks, [_requester(one) for one in others])
+    left_out = [one for one in asks.approvers if one not in gate.approvers]
+    problems = [*_problems(targets, found, parts), gates.problem(gate, NOBODY_KNOWN, left_out=left_out)]
     if said := " ".join(filter(None, problems)):
         raise PlanRefusedError(f"Release {evidence.release_id} cannot be rolled out: {said}")
     planned = [_planned(one, found[one.name], _at(parts, one)) for one in targets]
@@ -60,6 +62,11 @@ def make_plan(catalog: Catalog, model_name: str, evidence: Evidence, others: Seq
     )
     rehearse(plan, {name: one.document for name, one in found.items()})
     return plan
+
+
+def _requester(evidence: Evidence) -> str | None:
+    """Return who requested a release, None where nobody knows: refresh proposed it."""
+    return evidence.read("resolve").get("requested_by")
 
 
 @dataclass(frozen=True)

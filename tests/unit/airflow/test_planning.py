@@ -6,7 +6,10 @@ import yaml
 from modelberth.catalog import load
 from modelberth.core.plan import PlanRefusedError
 from modelberth.core.revision import Snapshot
+from modelberth.kubernetes import planning
 from modelberth.kubernetes.planning import make_plan
+from modelberth.kubernetes.target import Found
+from modelberth.receipts import release_evidence
 from modelberth.receipts.damage import damage_record
 
 HEX = "ab" * 32
@@ -30,6 +33,21 @@ def verified(evidence):
 def refused(evidence, said):
     with pytest.raises(PlanRefusedError, match=said):
         make_plan(load(), "minilm", evidence)
+
+
+def test_who_requested_what_is_taken_along_is_left_out_under_four_eyes(verified, catalog, monkeypatch):
+    binding = catalog.service["bindings"][0]
+    both = [binding, binding | {"variable": "ADAPTER_PATH", "model": "adapter"}]
+    catalog.write("models/adapter.yaml", catalog.model)
+    catalog.write("services/embedder.yaml", catalog.service | {"bindings": both, "four_eyes": True})
+    adapter = release_evidence(load().model("adapter"), "20260101t000000z-0000000000")
+    adapter.write("resolve", {"source_version": "v1", "requested_by": "Alice"})
+    adapter.write("upload", {"revision": f"adapter@sha256:{HEX}", "files": 1, "bytes": 7})
+    verify = {"revision": f"adapter@sha256:{HEX}", "snapshot": SNAPSHOT, **CLAIM}
+    adapter.write("verify", verify, target="embedder")
+    monkeypatch.setattr(planning, "find", lambda *_: Found({}))
+    with pytest.raises(PlanRefusedError, match="0 can answer .'alice': requested what is switched together"):
+        make_plan(load(), "minilm", verified(), [adapter])
 
 
 def test_another_revision_than_was_uploaded_is_refused(verified):

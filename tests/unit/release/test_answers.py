@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from modelberth.core.gate import askable, ending, needed, problem, receipt_names, responder_problems, said
+from modelberth.core.gate import askable, ending, needed, problem, receipt_names, responder_problems, said, taking_along
 from modelberth.core.people import People
 from modelberth.core.plan import Approver
 from plans import a_gate
@@ -50,6 +50,52 @@ def test_four_eyes_ask_for_two_people_where_nobody_knows_who_requested_it(approv
 )
 def test_asked_are_those_whose_answer_would_count(changes, answered, asked):
     assert [one.id for one in askable(a_gate(approvers=ALL, **changes), answered)] == asked.split()
+
+
+@pytest.mark.parametrize(
+    ("four_eyes", "leading", "others", "approvers", "requested_by", "people"),
+    [
+        (False, "dora", ["carol", None], "alice bob carol", "dora", 1),
+        (True, "dora", [], "alice bob carol", "dora", 1),
+        (True, None, [], "alice bob carol", None, 2),
+        (True, "dora", ["carol"], "alice bob", "dora", 1),
+        (True, "dora", ["Carol", "bob"], "alice", "dora", 1),
+        (True, "bob", ["bob"], "alice bob carol", "bob", 1),
+        (True, "bob", ["carol"], "alice bob", "bob", 1),
+        (True, "dora", [None], "alice bob carol", None, 2),
+        (True, "dora", [""], "alice bob carol", None, 2),
+        (True, "bob", [None], "alice carol", None, 2),
+        (True, None, ["carol"], "alice bob", None, 2),
+        (True, "alice", ["bob", None, "Carol"], "", None, 2),
+    ],
+)
+def test_nobody_decides_about_what_they_requested_though_another_release_takes_it_along(
+    four_eyes, leading, others, approvers, requested_by, people
+):
+    gate = taking_along(a_gate(approvers=ALL, four_eyes=four_eyes, requested_by=leading), others)
+    assert [one.id for one in gate.approvers] == approvers.split()
+    assert (gate.requested_by, needed(gate)) == (requested_by, people)
+    assert set(others) & {one.id for one in askable(gate)} == set() or not four_eyes
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], None),
+        (["carol"], None),
+        (
+            ["Carol", "bob", "alice"],
+            "asks for 1 different people, of 3 approvers only 0 can answer ('alice': requested",
+        ),
+        (["carol", "bob", None], "2 different people (four_eyes is on, and nobody knows"),
+    ],
+)
+def test_a_plan_that_leaves_too_few_to_answer_says_who_was_left_out(others, said):
+    whole = a_gate(approvers=ALL, four_eyes=True, requested_by="dora")
+    gate = taking_along(whole, others)
+    found = problem(gate, NOT_KNOWN, left_out=[one for one in ALL if one not in gate.approvers])
+    assert found is None if said is None else said in found
+    assert all(f"'{name.lower()}': requested what is switched" in found for name in others if said and name)
 
 
 @pytest.mark.parametrize(
