@@ -123,8 +123,8 @@ def problem(
     unknown = " (four_eyes is on, and nobody knows who requested the release)" * (needed(gate) > gate.approvals)
     reasons = "; ".join(f"{who!r}: {obstacle}" for who, obstacle in obstacles.items() if obstacle)
     return (
-        f"The gate asks for {needed(gate)} different people{unknown}, of {len(obstacles) + len(answered)} approvers only "
-        f"{len(able) + len(answered)} can answer{f' ({reasons})' * bool(reasons)}. "
+        f"The gate asks for {needed(gate)} different people{unknown}, of {len(obstacles) + len(answered)} approvers "
+        f"only {len(able) + len(answered)} can answer{f' ({reasons})' * bool(reasons)}. "
         "Correct approvers, approvals or four_eyes in the services' files."
     )
 

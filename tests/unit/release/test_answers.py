@@ -85,7 +85,7 @@ def test_nobody_decides_about_what_they_requested_though_another_release_takes_i
         (["carol"], None),
         (
             ["Carol", "bob", "alice"],
-            "asks for 1 different people, of 3 approvers only 0 can answer ('alice': requested",
+            "1 different people, of 3 approvers only 0 can answer ('alice': requested",
         ),
         (["carol", "bob", None], "2 different people (four_eyes is on, and nobody knows"),
     ],
