@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core.refusing import quoted
 from modelberth.engine import onnx
-from modelberth.engine.heads import gguf_head
+from modelberth.engine.heads import gguf_head, gguf_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -23,6 +23,15 @@ _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, 
 _BITS |= {"U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32}
 _BITS |= {"U64": 64, "I64": 64, "F64": 64, "C64": 64}
 """Of one element (safetensors, "Format")."""
+
+
+_QUANTISED = {2: 18, 3: 20, 6: 22, 7: 24, 8: 34, 20: 18, 39: 17}
+_SUPER = {10: 84, 11: 110, 12: 144, 13: 176, 14: 210, 15: 292, 16: 66, 17: 74, 18: 98, 19: 50}
+_SUPER |= {21: 110, 22: 82, 23: 136, 29: 56, 34: 54, 35: 66}
+_BLOCKS = {0: (1, 4), 1: (1, 2), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2)}
+_BLOCKS |= {kind: (32, size) for kind, size in _QUANTISED.items()}
+_BLOCKS |= {kind: (256, size) for kind, size in _SUPER.items()}
+"""Elements and bytes of a block, by ggml's number for the type; not those that forks number otherwise (40 and on)."""
 
 
 def header_problem(stream: BinaryIO, path: str, size: int, there: Collection[str]) -> str | None:
@@ -77,10 +86,22 @@ def _bytes(tensor: dict[str, Any]) -> int:
 
 
 def _gguf(stream: BinaryIO, size: int) -> str | None:
+    """Judge that each tensor lies in the file, of a type that we do not know that it starts there."""
     head = gguf_head(stream)
     if not head:
         return "it is no GGUF of version 2 or 3"
-    return None if head <= size else f"its header ends at {head}, its file at {size}"
+    if head > size:
+        return f"its header ends at {head}, its file at {size}"
+    stream.seek(0)
+    for name, shape, kind, offset in gguf_tensors(stream):
+        elements, each = _BLOCKS.get(kind, (1, 0))
+        start = head + offset
+        end = start - (-math.prod(shape) // elements) * each
+        if kind not in _BLOCKS and start >= size:
+            return f"tensor {quoted(name.decode(errors='replace'))} starts at {start}, its file ends at {size}"
+        if end > size:
+            return f"tensor {quoted(name.decode(errors='replace'))} ends at {end}, its file at {size}"
+    return None
 
 
 def _onnx(stream: BinaryIO, path: str, size: int, there: Collection[str]) -> str | None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol
+
+from modelberth.core.refusing import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LONGEST = 64 * 1024 * 1024
 _FIXED = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _TEXT, _ARRAY = 8, 9
 _MOST = 2_000_000
 """Pairs, tensors and strings in arrays together, read one by one in 2 s; vocabularies with merges have a million."""
+
+_MOST_DIMENSIONS = 4
+"""GGML_MAX_DIMS."""
 
 _DEEPEST = 16
 """Arrays in arrays: no writer makes any, and a reader must not run out of stack."""
@@ -44,6 +52,19 @@ def _safetensors(stream: BinaryIO) -> int:
     """8 bytes say how long the JSON header is that follows them."""
     (length,) = struct.unpack("<Q", stream.read(8))
     return 8 + int(length)
+
+
+class Tensor(NamedTuple):
+    """What a GGUF file says of one of its tensors.
+
+    :param kind: ggml's number for the type of its elements.
+    :param offset: Bytes behind where tensor data starts.
+    """
+
+    name: bytes
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
 
 
 class _Gguf:
@@ -104,9 +125,23 @@ class _Gguf:
             self.value(kind)
 
     def tensor(self) -> None:
-        """Skip what is said of one tensor: name, dimensions, type, offset."""
+        """Skip what is said of one tensor: name, dimensions, type, offset.
+
+        What is odd must stay as it is: revisions have its heads in them.
+        """
         self.text()
         self.skip(8 * min(self.number("<I"), 64) + 4 + 8)
+
+    def described(self) -> Tensor:
+        """Return what is said of the next tensor.
+
+        :raises ValueError: It has more dimensions than ggml knows.
+        """
+        name, dimensions = self.text(), self.number("<I")
+        if dimensions > _MOST_DIMENSIONS:
+            raise ValueError(f"tensor {quoted(name.decode(errors='replace'))} has {dimensions} dimensions")
+        shape = tuple(self.number("<Q") for _ in range(dimensions))
+        return Tensor(name, shape, self.number("<I"), self.number("<Q"))
 
 
 def gguf_head(stream: BinaryIO) -> int:
@@ -114,14 +149,33 @@ def gguf_head(stream: BinaryIO) -> int:
 
     :raises ValueError, struct.error: It is odd, or has more than is read.
     """
-    if stream.read(4) != b"GGUF":
+    gguf, tensors = _behind_pairs(stream)
+    if not gguf:
         return 0
-    gguf = _Gguf(stream)
-    if gguf.number("<I") not in (2, 3):
-        return 0
-    tensors, pairs = gguf.count(), gguf.count()
-    for _ in range(pairs):
-        gguf.pair()
     for _ in range(tensors):
         gguf.tensor()
     return -(-stream.tell() // gguf.alignment) * gguf.alignment
+
+
+def gguf_tensors(stream: BinaryIO) -> Iterator[Tensor]:
+    """Yield what a GGUF file says of its tensors.
+
+    :raises ValueError, struct.error: As :func:`gguf_head`; a tensor has more dimensions than ggml knows.
+    """
+    gguf, tensors = _behind_pairs(stream)
+    if gguf:
+        for _ in range(tensors):
+            yield gguf.described()
+
+
+def _behind_pairs(stream: BinaryIO) -> tuple[_Gguf | None, int]:
+    """Return a reader that is where the tensors are described, and how many are; None when it is no known GGUF."""
+    if stream.read(4) != b"GGUF":
+        return None, 0
+    gguf = _Gguf(stream)
+    if gguf.number("<I") not in (2, 3):
+        return None, 0
+    tensors, pairs = gguf.count(), gguf.count()
+    for _ in range(pairs):
+        gguf.pair()
+    return gguf, tensors

@@ -55,6 +55,13 @@ def test_gguf_may_name_its_alignment(tmp_path):
     assert head(tmp_path, "m.gguf", data) == len(data) - 100
 
 
+@pytest.mark.parametrize(("dimensions", "counted"), [(0, 0), (5, 5), (64, 64), (65, 64), (4 * 10**9, 64)])
+def test_a_tensor_that_no_loader_reads_has_the_head_that_its_revision_was_made_with(tmp_path, dimensions, counted):
+    start = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + text(b"w") + struct.pack("<I", dimensions)
+    data = start + bytes(2000)
+    assert head(tmp_path, "m.gguf", data) == -(-(len(start) + 8 * counted + 12) // 32) * 32
+
+
 def nested(levels):
     return struct.pack("<IQ", 9, 1) * levels + struct.pack("<IQ", 0, 1) + b"x"
 
