@@ -8,13 +8,14 @@ of sight, use is looked up once more, and only then it is deleted; else it is re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING
 
+from modelberth.core.ledger import LIVE
 from modelberth.core.mentions import Mention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from modelberth.core.revision import Snapshot
@@ -204,22 +205,56 @@ def _stand_in(model: str, snapshot: Snapshot, lying: Sequence[Lying]) -> Snapsho
     return snapshot if snapshot in well else max(copies, default=None)
 
 
-def is_pending(events: Mapping[str, datetime]) -> bool:
-    """Return whether a release with these ledger *events* may still be rolled out, so that it needs its snapshots.
+class Standing(Enum):
+    """Whether a release may still be rolled out, as far as the ledger says."""
 
-    | events | pending |
-    |---|---|
-    | none of proposed, rollback, approved | no: it is no release |
-    | one of live, rejected, superseded, put-back, rolled-back | no |
-    | failed, not approved later | no: what it staged waits out the grace |
-    | failed, then approved: it was cleared | yes |
-    | else | yes |
+    PENDING = auto()
+    ENDED = auto()
+    FAILED = auto()
+
+
+def standing(events: Collection[str], newer: bool) -> Standing:
+    """Return how a release with these ledger *events* stands: while it is pending, it needs its snapshots.
+
+    | events | newer proposal | then |
+    |---|---|---|
+    | none of proposed, rollback, approved | any | ended: it is no release |
+    | one of live, rejected, superseded, put-back, rolled-back | any | ended |
+    | not failed | any | pending |
+    | failed | no | failed: a person may clear its tasks, see ``may_go_on`` |
+    | failed | yes | ended: it is superseded |
+    | failed, a rollback that nobody has approved | yes | failed: no proposal supersedes it |
+
+    :param newer: Whether a newer release supersedes it.
     """
-    begun = events.keys() & {"proposed", "rollback", "approved"}
-    ended = events.keys() & {"live", "rejected", "superseded", "put-back", "rolled-back"}
-    failed = events.get("failed")
-    revived = failed is not None and "approved" in events and events["approved"] > failed
-    return bool(begun) and not ended and (failed is None or revived)
+    if not {"proposed", "rollback", "approved"}.intersection(events) or _ENDS.intersection(events):
+        return Standing.ENDED
+    if "failed" not in events:
+        return Standing.PENDING
+    asks = "rollback" in events and "approved" not in events
+    return Standing.ENDED if newer and not asks else Standing.FAILED
+
+
+_ENDS = frozenset({"live", "rejected", "superseded", "put-back", "rolled-back"})
+
+
+def may_go_on(outcomes: Collection[str | None], approved: bool, answer_until: datetime, now: datetime) -> bool:
+    """Return whether a release that has a plan, but failed, goes on if a person clears its tasks.
+
+    | outcomes | approved | answer_until | goes on |
+    |---|---|---|---|
+    | one put back or lost | any | any | no: its approval is used |
+    | live at all targets | any | any | no: it serves |
+    | else | yes | any | yes: its approval still counts, as after a freeze |
+    | else | no | is to come | yes: it waits at its gate, or will |
+    | else | no | is over | no: its gate rejects it |
+
+    :param outcomes: Of every target of its plan, None where it has none.
+    :param answer_until: When the gate ends by itself.
+    """
+    if all(one == LIVE for one in outcomes) or not {LIVE, None}.issuperset(outcomes):
+        return False
+    return approved or now <= answer_until
 
 
 def _doubted(doubts: Sequence[str]) -> str:

@@ -15,12 +15,14 @@ from modelberth.core.prune import (
     Do,
     Lying,
     Seen,
+    Standing,
     Unknown,
     Use,
     decide,
-    is_pending,
     last_live,
+    may_go_on,
     second_look,
+    standing,
 )
 from modelberth.core.prunelist import claimed, in_bucket, table
 from modelberth.core.revision import Snapshot
@@ -138,31 +140,55 @@ def test_each_service_keeps_its_own_last_ones_and_a_model_without_a_file_none():
     assert kept(lived, [ready("a"), ready("b"), ready("c")], keep=1) == {("a", 1), ("b", 1)}
 
 
-def at(day):
-    return datetime(2026, 1, day, tzinfo=UTC)
+@pytest.mark.parametrize(
+    ("events", "newer", "expected"),
+    [
+        ("", False, Standing.ENDED),
+        ("observed", False, Standing.ENDED),
+        ("failed", False, Standing.ENDED),
+        ("proposed", False, Standing.PENDING),
+        ("proposed", True, Standing.PENDING),
+        ("rollback", False, Standing.PENDING),
+        ("proposed approved", False, Standing.PENDING),
+        ("proposed approved live", False, Standing.ENDED),
+        ("proposed rejected", False, Standing.ENDED),
+        ("proposed superseded", False, Standing.ENDED),
+        ("proposed approved put-back", False, Standing.ENDED),
+        ("rollback live", False, Standing.ENDED),
+        ("proposed failed", False, Standing.FAILED),
+        ("proposed failed", True, Standing.ENDED),
+        ("proposed failed approved", False, Standing.FAILED),
+        ("proposed failed approved", True, Standing.ENDED),
+        ("rollback failed", False, Standing.FAILED),
+        ("rollback failed", True, Standing.FAILED),
+        ("rollback failed approved", False, Standing.FAILED),
+        ("rollback failed approved", True, Standing.ENDED),
+        ("proposed failed approved live", False, Standing.ENDED),
+        ("proposed failed rejected", False, Standing.ENDED),
+    ],
+)
+def test_the_ledger_says_how_a_release_stands(events, newer, expected):
+    assert standing(events.split(), newer) is expected
 
 
 @pytest.mark.parametrize(
-    ("events", "pending"),
+    ("outcomes", "approved", "answer_until", "expected"),
     [
-        ({}, False),
-        ({"observed": at(1)}, False),
-        ({"proposed": at(1)}, True),
-        ({"rollback": at(1)}, True),
-        ({"proposed": at(1), "approved": at(2)}, True),
-        ({"proposed": at(1), "approved": at(2), "live": at(3)}, False),
-        ({"proposed": at(1), "rejected": at(2)}, False),
-        ({"proposed": at(1), "superseded": at(2)}, False),
-        ({"proposed": at(1), "approved": at(2), "put-back": at(3)}, False),
-        ({"rollback": at(1), "live": at(2)}, False),
-        ({"proposed": at(1), "failed": at(2)}, False),
-        ({"proposed": at(1), "failed": at(2), "approved": at(3)}, True),
-        ({"proposed": at(1), "approved": at(2), "failed": at(3)}, False),
-        ({"proposed": at(1), "failed": at(2), "approved": at(3), "live": at(4)}, False),
+        ([None], False, LATER, True),
+        ([None], False, NOW, True),
+        ([None], False, JUST_NOW, False),
+        ([None], True, LONG_AGO, True),
+        ([None, None], True, LONG_AGO, True),
+        (["live", None], True, LONG_AGO, True),
+        (["live"], True, LATER, False),
+        (["live", "live"], True, LATER, False),
+        (["put back"], True, LATER, False),
+        (["put back", None], True, LATER, False),
+        (["live", "lost"], True, LATER, False),
     ],
 )
-def test_a_release_is_pending(events, pending):
-    assert is_pending(events) is pending
+def test_what_failed_goes_on_while_its_approval_counts_or_can_be_given(outcomes, approved, answer_until, expected):
+    assert may_go_on(outcomes, approved, answer_until, NOW) is expected
 
 
 # What a claim is said to hold -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from chains import FIRST, SECOND, THIRD, Shelf
+from chains import FIRST, SECOND, STEPS, THIRD, Shelf, a_release
 
 from modelberth import receipts
 from modelberth.catalog import Catalog
@@ -80,10 +80,30 @@ def test_a_release_that_has_not_ended_keeps_what_it_staged(shelf, tmp_path, unti
     assert re.search(rf"release {FIRST} of minilm, which has not ended", used(pruning(tmp_path))["1"])
 
 
-@pytest.mark.parametrize("event", ["rejected", "superseded", "failed", "put-back"])
+@pytest.mark.parametrize("event", ["rejected", "superseded", "put-back"])
 def test_a_release_that_ended_keeps_nothing(shelf, tmp_path, event):
     shelf.release(FIRST, "1", until="plan")
     shelf.book().record(event, FIRST)
+    assert used(pruning(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(("until", "keeps"), [("resolve", False), ("verify", False), ("plan", True), ("approve", True)])
+def test_a_release_that_failed_keeps_what_its_plan_brings_while_it_goes_on_when_cleared(shelf, tmp_path, until, keeps):
+    shelf.release(FIRST, "1", until=until)
+    shelf.book().record("failed", FIRST)
+    assert ("goes on if its tasks are cleared" in used(pruning(tmp_path)).get("1", "")) is keeps
+    shelf.release(SECOND, "2", until="resolve")
+    assert set(used(pruning(tmp_path))) == set(), "a newer proposal supersedes it"
+
+
+def test_a_release_that_failed_unanswered_keeps_nothing_when_its_gate_is_over(shelf, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelberth.receipts.evidence.now", lambda: "2026-01-02T03:04:05Z")
+    shelf.release(FIRST, "1", until="plan")
+    shelf.book().record("failed", FIRST)
+    assert used(pruning(tmp_path)) == {}
+    STEPS["approve"](shelf, shelf.evidence(FIRST), a_release(FIRST, "1", "minilm"))
+    assert set(used(pruning(tmp_path))) == {"1"}, "an approval counts until it is used"
+    shelf.evidence(FIRST).write("outcome", {"result": "put back"}, target="second")
     assert used(pruning(tmp_path)) == {}
 
 
