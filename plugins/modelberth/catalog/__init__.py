@@ -37,7 +37,7 @@ from modelberth.catalog.sources import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from modelberth.catalog.reading import Loc
+    from modelberth.catalog.document import Loc
 
 __all__ = [
     "PROJECT",

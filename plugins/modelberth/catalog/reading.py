@@ -8,30 +8,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from modelberth.catalog.document import LARGEST, UnreadableError, dotted, parse
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-Loc = tuple[int | str, ...]
-"""Where in a file: keys and list indexes from the top."""
+    from modelberth.catalog.document import Loc
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
-
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The one in C, ten times as fast, where PyYAML was built with it: all files are read at every parse of the Dags."""
 
 _SECRET = re.compile(r"://[^/@\s]+@")
 """A user and password in an address: they have no place here, and none in what is said of them."""
 
-
-class _UnreadableError(ValueError):
-    """The file is not a YAML mapping of our kind at all."""
+_SHOWN = 200
+"""How many characters of a wrong value are shown."""
 
 
 def read(
@@ -41,68 +36,58 @@ def read(
 
     :param check: What can only be known from other files; asked about what is valid by itself.
     """
+    thing, said = _read(path, kind, check)
+    return thing, [line.encode(errors="replace").decode() for line in said]  # a file's name may be any bytes
+
+
+def _read(
+    path: Path, kind: type[_Kind], check: Callable[[_Kind], list[tuple[Loc, str]]]
+) -> tuple[_Kind | None, list[str]]:
+    file = "/".join(path.parts[-3:])
     lines: dict[Loc, int] = {}
-    thing = None
     try:
-        document = _mapping(path, lines)
+        document, lines = _mapping(path)
         thing = kind.model_validate({**document, "name": path.stem})
         problems = check(thing)
-    except _UnreadableError as error:
-        problems = [((), str(error))]
+    except UnreadableError as error:
+        return None, [f"{_at(file, error.line)}: {error}"]
     except ValidationError as error:
-        problems = [_problem(kind, one) for one in error.errors()]
-    file = "/".join(path.parts[-3:])
+        return None, [_said(file, lines, *_problem(kind, one)) for one in error.errors()]
     return (None if problems else thing), [_said(file, lines, loc, text) for loc, text in problems]
 
 
-def _mapping(path: Path, lines: dict[Loc, int]) -> dict[str, Any]:
-    """Return the mapping in *path*, and in *lines* where each key of it is.
+def _mapping(path: Path) -> tuple[dict[str, Any], dict[Loc, int]]:
+    """Return the mapping in *path*, and where each key of it is.
 
-    :raises _UnreadableError: It cannot be read, is not one YAML mapping, repeats a key, or names itself.
+    :raises UnreadableError: It cannot be read, is not one YAML mapping, repeats a key, or names itself.
     """
     if path.suffix == ".yml":
-        raise _UnreadableError(_misnamed(path))
-    try:
-        node, document = _parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _UnreadableError(f"cannot be read as YAML: {' '.join(str(error).split())}") from error
+        raise UnreadableError(_misnamed(path))
+    document, lines = parse(_bytes(path))
     if not isinstance(document, dict):
-        raise _UnreadableError(f"expected a mapping of keys to values, got {type(document).__name__}")
-    _note_lines(node, (), lines)
+        got = "nothing" if document is None else type(document).__name__
+        raise UnreadableError(f"expected a mapping of keys to values, got {got}")
     if "name" in document:
-        raise _UnreadableError("the key 'name' has no place here: the file's name is the name")
-    return document
+        raise UnreadableError("the key 'name' has no place here: the file's name is the name", lines[("name",)])
+    return document, lines
+
+
+def _bytes(path: Path) -> bytes:
+    """Return what is in the file at *path*; a pipe would keep whoever opens it waiting."""
+    try:
+        if not path.is_file():
+            raise UnreadableError("expected a file, and this is none: take it away")
+        if path.stat().st_size > LARGEST:
+            raise UnreadableError(f"is larger than {LARGEST} bytes: is it a catalog file?")
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}: Airflow's own user must be able to") from error
 
 
 def _misnamed(path: Path) -> str:
     if path.with_suffix(".yaml").exists():
         return f"not read: {path.stem}.yaml is there as well: keep one file of a name"
     return f"not read: rename it to {path.stem}.yaml"
-
-
-def _parse(text: str) -> tuple[yaml.Node | None, Any]:
-    """Return the one YAML document in *text* as nodes, which know their lines, and as values."""
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        return node, None if node is None else loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _note_lines(node: yaml.Node | None, loc: Loc, lines: dict[Loc, int]) -> None:
-    """Note the line of all that is below *node*; YAML itself would let a repeated key win silently."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            below = (*loc, key.value)
-            if below in lines:
-                raise _UnreadableError(f"line {key.start_mark.line + 1}: the key {_dotted(below)!r} is repeated")
-            lines[below] = key.start_mark.line + 1
-            _note_lines(value, below, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            lines[(*loc, index)] = value.start_mark.line + 1
-            _note_lines(value, (*loc, index), lines)
 
 
 def _problem(kind: type[BaseModel], error: ErrorDetails) -> tuple[Loc, str]:
@@ -129,7 +114,12 @@ def _sentence(kind: type[BaseModel], error: ErrorDetails) -> str:
     text = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
     if error["type"] in ("model_type", "model_attributes_type"):
         text = f"expected a mapping with the keys {', '.join(_keys(kind, list(error['loc'])))}"
-    return text if isinstance(error["input"], dict) else f"{text}; got {_SECRET.sub('://***@', repr(error['input']))}"
+    return text if isinstance(error["input"], dict) else f"{text}; got {_shown(error['input'])}"
+
+
+def _shown(value: Any) -> str:
+    text = _SECRET.sub("://***@", repr(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _keys(kind: type[BaseModel], above: list[int | str]) -> list[str]:
@@ -170,12 +160,11 @@ def _parts(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _parts(inner)
 
 
-def _said(file: str, lines: dict[Loc, int], loc: Loc, text: str) -> str:
+def _said(file: str, lines: Mapping[Loc, int], loc: Loc, text: str) -> str:
     """Return one problem as a line; what is missing has the line of the part that should hold it."""
     near = next((lines[loc[:end]] for end in range(len(loc), 0, -1) if loc[:end] in lines), None)
-    where = f"{file} line {near}" if near else file
-    return f"{where}: {_dotted(loc)}: {text}" if loc else f"{where}: {text}"
+    return f"{_at(file, near)}: {dotted(loc)}: {text}" if loc else f"{_at(file, near)}: {text}"
 
 
-def _dotted(loc: Loc) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).lstrip(".")
+def _at(file: str, line: int | None) -> str:
+    return f"{file} line {line}" if line else file

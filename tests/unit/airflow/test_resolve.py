@@ -203,7 +203,7 @@ def test_a_model_that_no_service_binds_is_refused(resolve, catalog):
 
 def test_a_model_whose_file_broke_since_the_parse_is_refused(resolve, catalog):
     catalog.write("models/minilm.yaml", "source: [")
-    with pytest.raises(AirflowFailException, match=r"minilm.yaml: cannot be read as YAML"):
+    with pytest.raises(AirflowFailException, match=r"minilm.yaml line [12]: cannot be read as YAML"):
         resolve()
 
 
