@@ -129,9 +129,18 @@ class Stand:
 
     def wait_complete(self, name: str, kind: str = "Deployment") -> None:
         """Wait until all pods of a workload are ready."""
+
+        def complete() -> bool:
+            document = self.read(name, kind)
+            return bool(document["status"].get("readyReplicas", 0) == document["spec"]["replicas"])
+
+        self.wait_for(name, kind, complete)
+
+    def wait_for(self, name: str, kind: str, condition: Callable[[], bool]) -> None:
+        """Wait until a workload is as *condition* says."""
         deadline = time.monotonic() + 60
-        while (document := self.read(name, kind))["status"].get("readyReplicas", 0) != document["spec"]["replicas"]:
-            assert time.monotonic() < deadline, document["status"]
+        while not condition():
+            assert time.monotonic() < deadline, self.read(name, kind)["status"]
             time.sleep(0.2)
 
     def change(self, name: str, patch: Any, kind: str = "Deployment") -> None:
@@ -286,6 +295,7 @@ class Releases:
 
     stand: Stand
     name: str
+    serving: bool = False
     proposed: int = 0
     staged: int = 0
 
@@ -307,15 +317,27 @@ class Releases:
         :param shape: Changes the workload before it is made.
         :param changes: Parts of the target that differ.
         """
-        if not self.proposed:
-            before = self.stand.stage(self.name, "a")
-            path = None if unset else f"/models/{self.name}/{before}/files"
-            self.stand.deploy(self.name, kind, path, replicas, shape)
+        if not self.serving:
+            self.serve(kind=kind, replicas=replicas, unset=unset, shape=shape)
             self.stand.wait_complete(self.name, kind)
         self.proposed += 1
         self.staged += not same
         snapshot = self.stand.stage(self.name, "abcdef"[self.staged], *flaws)
         return Release(self.stand, self._plan(snapshot, self._target(snapshot, kind, changes)))
+
+    def serve(
+        self,
+        *flaws: str,
+        kind: str = "Deployment",
+        replicas: int = 1,
+        unset: bool = False,
+        shape: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Make the workload, with an earlier snapshot whose server does wrong as *flaws* say; it is not waited for."""
+        before = self.stand.stage(self.name, "a", *flaws)
+        path = None if unset else f"/models/{self.name}/{before}/files"
+        self.stand.deploy(self.name, kind, path, replicas, shape)
+        self.serving = True
 
     def of(self, snapshot: Snapshot, **changes: Any) -> Release:
         """Return another release, of a snapshot that is on the claim, to a Deployment that is there."""

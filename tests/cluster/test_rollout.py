@@ -5,8 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from kubernetes import client
 from rollouts import drive
 
+from modelberth.core import hopeless
 from modelberth.core.binding import Binding
 from modelberth.core.confirm import Confirm
 from modelberth.core.revision import Snapshot
@@ -77,13 +79,48 @@ def test_a_broken_pod_of_a_stateful_set_is_replaced_when_its_model_is_put_back(s
 
 
 def test_a_stateful_set_whose_pod_is_not_ready_yet_gets_its_first_model(stand, release):
-    before = stand.stage(release.name, "a", "unready")
-    stand.deploy(release.name, "StatefulSet", f"/models/{release.name}/{before}/files")
-    release.proposed = 1
+    release.serve("unready", kind="StatefulSet")
     one = release(kind="StatefulSet").ready()
     stop = drive(one.rollout())
     assert stop.status == "live", stop.reason
     assert stand.bound(one.name, "StatefulSet") == one.to
+
+
+def recreated(document):
+    """Let all pods go before others come, and Kubernetes give up at once."""
+    document["spec"] |= {"strategy": {"type": "Recreate"}, "progressDeadlineSeconds": 1}
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("Deployment", None), ("Deployment", recreated), ("StatefulSet", None)])
+def test_a_workload_that_crash_loops_gets_a_model_that_works(stand, release, monkeypatch, kind, shape):
+    monkeypatch.setattr(hopeless, "ENOUGH_RESTARTS", 1)
+    release.serve("crash", kind=kind, shape=shape)
+    stand.wait_for(release.name, kind, lambda: crashed(stand, release.name))
+    if shape:
+        stand.wait_for(release.name, kind, lambda: "ProgressDeadlineExceeded" in str(stand.read(release.name)))
+        stand.change(release.name, {"spec": {"progressDeadlineSeconds": 600}})
+    one = release(kind=kind).ready()
+    stop = drive(one.rollout())
+    assert stop.status == "live", stop.reason
+    assert stand.bound(one.name, kind) == one.to
+
+
+def crashed(stand, name: str) -> bool:
+    """Return whether a pod of a workload was started again."""
+    pods = client.CoreV1Api(stand.apps.api_client).list_namespaced_pod(stand.namespace, label_selector=f"app={name}")
+    return any(one.restart_count for pod in pods.items for one in pod.status.container_statuses or ())
+
+
+def test_a_rollback_to_a_replica_set_that_is_there_is_not_taken_for_what_crashes(stand, release, monkeypatch):
+    monkeypatch.setattr(hopeless, "ENOUGH_RESTARTS", 1)
+    first = release().ready()
+    assert drive(first.rollout()).status == "live"
+    stand.set_path(release.name, f"/models/{release.name}/{stand.stage(release.name, 'f', 'crash')}/files")
+    stand.wait_for(release.name, "Deployment", lambda: crashed(stand, release.name))
+    back = release.of(first.snapshot).ready()
+    stop = drive(back.rollout())
+    assert stop.status == "live", stop.reason
+    assert stand.bound(release.name) == first.to
 
 
 def test_a_release_of_what_is_live_already_replaces_no_pod(stand, release):
@@ -128,9 +165,12 @@ def test_a_variable_that_was_not_set_is_unset_again(release):
     assert [entry["name"] for entry in env_of(one)] == ["OTHER"]
 
 
-def test_no_pod_is_no_confirmation(release):
-    one = release(replicas=0).ready()
-    stop = drive(one.rollout())
+def test_no_pod_is_no_confirmation(stand, release):
+    one = release().ready()
+    rollout = one.rollout()
+    drive(rollout, until=patched(one))
+    stand.change(one.name, {"spec": {"replicas": 0}})
+    stop = drive(rollout)
     assert_put_back(one, stop)
     assert "0 of 1 new pods are ready" in stop.reason
 
@@ -348,6 +388,17 @@ def test_a_paused_deployment_is_refused(stand, idle):
     one = idle().ready()
     stand.change(one.name, {"spec": {"paused": True}})
     assert_refused(one, "paused")
+
+
+def test_a_workload_that_is_not_as_it_was_approved_is_refused(stand, release):
+    one = release().ready()
+    for change, said in (
+        ({"progressDeadlineSeconds": 59}, "gives up after 59 s, but a rollout may take 60 s"),
+        ({"strategy": {"type": "Recreate", "rollingUpdate": None}}, 'Its strategy is {"type": "Recreate"}, the plan'),
+        ({"replicas": 0}, "wants no pods"),
+    ):
+        stand.change(one.name, {"spec": change})
+        assert_refused(one, said)
 
 
 def test_a_workload_made_again_since_the_plan_is_refused(stand, idle):

@@ -65,12 +65,16 @@ def problems(target: catalogs.Target, document: Document) -> list[str]:
     asked = service.canary.partition if service.canary else None
     if asked is None or not document or target.workload != service.workload:
         return []
+    return partition_problems(document, asked, f"canary.partition in services/{service.name}.yaml")
+
+
+def partition_problems(document: Document, asked: int, where: str) -> list[str]:
+    """Return why *asked*, which comes from *where*, can be no canary's partition of *document*."""
     name = f"{document['kind']} {document['metadata']['namespace']}/{document['metadata']['name']}"
     replicas = workload.replicas(document)
     live = (workload.strategy(document).get("rollingUpdate") or {}).get("partition") or 0
     if asked >= replicas:
-        file = f"services/{service.name}.yaml"
-        return [f"{name} has {replicas} pods, none of them number {asked} of canary.partition in {file}: take a lower."]
+        return [f"{name} has {replicas} pods, none of them number {asked} of {where}: take a lower."]
     if live >= asked:
-        return [f"{name} has partition {live} already, so {asked} of canary.partition is no part of it: take a higher."]
+        return [f"{name} has partition {live} already, so {asked} of {where} is no part of it: take a higher."]
     return []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelberth.core import variable
 from modelberth.core.variable import Container
-from modelberth.kubernetes import workload
+from modelberth.kubernetes import patch, workload
 
 if TYPE_CHECKING:
     from modelberth.catalog import Service, Workload
@@ -34,6 +34,11 @@ def declared(target: Target, pod: Document) -> list[str]:
                 f"{target.snapshot_of(binding.model)} on a read-only volume of claim {target.claim}"
             )
     return problems + _fixed(spec, target) + _unproven(spec, target)
+
+
+def to_declare(target: Target, document: Document) -> list[str]:
+    """Return where pods of the workload *document* would not be as the plan has it, once it has the values to come."""
+    return declared(target, patch.template_to_come(document, target))
 
 
 def other_ways(document: Document, service: Service, one: Workload) -> list[str]:

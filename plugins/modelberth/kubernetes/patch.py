@@ -6,6 +6,7 @@ list: positions in a list are no identity. The resource version is not tested: i
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from modelberth.core.binding import Live
@@ -112,6 +113,15 @@ def _environments(document: Document, changes: Changes) -> Operations:
                 {"op": "add", "path": f"{path}/env", "value": environment(container.get("env") or [], values)},
             ]
     return operations
+
+
+def template_to_come(document: Document, target: Target) -> Document:
+    """Return the pod template of *document* with the values that *target* brings."""
+    template: Document = copy.deepcopy(document["spec"]["template"])
+    for container in template["spec"]["containers"]:
+        values = {one.variable: one.to for one in target.bindings if one.container == container["name"]}
+        container["env"] = environment(container.get("env") or [], values)
+    return template
 
 
 def environment(env: list[Document], values: Mapping[str, str | None]) -> list[Document]:

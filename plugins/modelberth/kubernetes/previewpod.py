@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +33,8 @@ def pod_of(document: Document, plan: Plan, target: Target) -> Document:
     volumes made for each pod of | empty directories: theirs hold another pod's data, or none
     a StatefulSet                |
     """
-    template = copy.deepcopy(document["spec"]["template"])
+    template = patch.template_to_come(document, target)
     spec = template["spec"]
-    for container in spec["containers"]:
-        values = {one.variable: one.to for one in target.bindings if one.container == container["name"]}
-        container["env"] = patch.environment(container.get("env") or [], values)
     own = [claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates") or ()]
     shared = [volume for volume in spec.get("volumes") or () if volume["name"] not in own]
     spec["volumes"] = [*shared, *({"name": name, "emptyDir": {}} for name in own)]

@@ -196,7 +196,7 @@ class Rollout:
 
     def _start(self, _: Action, sight: Sight) -> None:
         self._proof.require_unchanged()
-        require_possible(self._known.cluster, self.target, sight.document)
+        require_possible(self._known.cluster, self.plan, self.target, sight.document)
         deployment_revision = workload.notes(sight.document).get("deployment.kubernetes.io/revision")
         body = {
             "plan_digest": str(self.plan.digest),
