@@ -19,7 +19,7 @@ from rollouts import Release, Releases, Stand, drive
 from modelberth.core import refresh
 from modelberth.core.approval import place
 from modelberth.core.release import release_id
-from modelberth.kubernetes import workload
+from modelberth.kubernetes import preflight, workload
 from modelberth.kubernetes.rollout import Rollout
 from modelberth.operators.assets import LIVE, asset_of
 from modelberth.operators.audit import PROBLEMS, AuditReceiptsOperator, CompareServedOperator, ReportDriftOperator
@@ -296,6 +296,25 @@ def test_what_cannot_be_served_again_is_refused_with_what_can(lab, to):
     named = {"third": str(third.snapshot), "gone": str(first.snapshot), "nonsense": "v3"}[to]
     with pytest.raises(AirflowFailException, match=f"that can: {second.snapshot}"):
         Back(lab, to=named).listed(first.snapshot).plan()
+
+
+def refused(back: Back, said: str) -> None:
+    with pytest.raises(AirflowFailException, match=said):
+        back.listed().plan()
+    assert back.evidence.find("plan") is None
+    assert back.events() == set(), "nobody is asked"
+
+
+def test_what_the_api_server_would_refuse_is_said_before_anyone_is_asked(lab):
+    first, _ = lab.was_live(), lab.was_live()
+    lab.write(bindings=[{"container": "server", "variable": "SECRET_PATH", "model": lab.name}])
+    refused(Back(lab, to=str(first.snapshot)), "may not be changed as planned: .*only these variables may change")
+
+
+def test_rights_that_a_rollback_needs_and_airflow_lost_are_said_before_anyone_is_asked(lab, monkeypatch):
+    first, _ = lab.was_live(), lab.was_live()
+    monkeypatch.setattr(preflight, "RIGHTS", (*preflight.RIGHTS, ("", "secrets", ("list",))))
+    refused(Back(lab, to=str(first.snapshot)), "may not list secrets in namespace")
 
 
 def test_a_rejected_rollback_changes_nothing(lab):

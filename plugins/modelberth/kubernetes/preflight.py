@@ -53,19 +53,24 @@ def problems(cluster: Cluster, service: Service) -> list[str]:
         workloads = {
             one: _read(cluster, workload_path(service.namespace, one.kind, one.name)) for one in service.workloads()
         }
-        denied = _denied(cluster, service.namespace)
+        denied = rights_problems(cluster, service)
     except ClusterRefusedError as error:
         said = str(error).rstrip(". ")
         return [f"Service {service.name!r}: {said}. Apply include/kubernetes, or correct namespace or connection."]
     found = claim_problems(claim, service)
     for workload, document in workloads.items():
         found += workload_problems(document, service, workload)
-    if denied:
-        found.append(
-            f"Connection {service.connection!r} may not {', '.join(denied)} in namespace {service.namespace!r}: "
-            "apply include/kubernetes."
-        )
-    return found
+    return found + denied
+
+
+def rights_problems(cluster: Cluster, service: Service) -> list[str]:
+    """Return which of ``RIGHTS`` the connection lacks, in one sentence.
+
+    :raises ClusterUnreachableError: The API server does not answer, or not sensibly.
+    """
+    denied = ", ".join(_denied(cluster, service.namespace))
+    where = f"in namespace {service.namespace!r}: apply include/kubernetes."
+    return [f"Connection {service.connection!r} may not {denied} {where}"] if denied else []
 
 
 def claim_problems(claim: Document | None, service: Service) -> list[str]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from modelberth.core.plan import Approver, Gate, Plan, PlanRefusedError
 from modelberth.core.receipt import Name, elsewhere
 from modelberth.core.revision import Snapshot
-from modelberth.kubernetes import planning, workload
+from modelberth.kubernetes import planning, preflight, workload
+from modelberth.kubernetes.client import Cluster
+from modelberth.kubernetes.rehearsal import rehearse
 from modelberth.kubernetes.target import find
 
 if TYPE_CHECKING:
@@ -69,20 +71,21 @@ class Situation:
 
         :param evidence: The rollback's own.
         :param proof: Of the release that brought *back*.
-        :raises PlanRefusedError: With everything that stands in the way.
+        :raises PlanRefusedError: With everything that stands in the way, also what the API server says of the change.
         :raises EvidenceMissingError: The upload or the verify of *back* is not on record any more.
         """
         released = planning.read_released(self.model, proof)
         snapshot = planning.read_verified(proof, self.model, self.service, released.revision)
         verified = proof.read("verify", self.service.name)
         problems = [problem for one in self.found.values() for problem in one.problems]
+        problems += preflight.rights_problems(Cluster(self.service.connection), self.service)
         problems += gate_problems(self.service, asked)
         if snapshot != back.snapshot:
             problems.append(f"Release {back.release_id} has verified {snapshot}, not {back.snapshot}.")
         if problems:
             raise PlanRefusedError(f"Nothing was changed, this rollback is not possible: {' '.join(problems)}")
         name = self.model.name
-        return Plan(
+        plan = Plan(
             model=name,
             release_id=evidence.release_id,
             models=(released,),
@@ -92,6 +95,8 @@ class Situation:
                 for one in self.targets
             ),
         )
+        rehearse(plan, {name: one.document for name, one in self.found.items()})
+        return plan
 
     def by_hand(self, snapshots: Sequence[Snapshot]) -> list[str]:
         """Return the lines that serve each of *snapshots* again without us, for when the evidence cannot be reached."""
