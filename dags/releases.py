@@ -190,12 +190,14 @@ good = [
         signed=bool(model.signatures),
     )
     for name, model in catalog.models.items()
-    if name not in catalog.problems and asked in (None, f"release_{name}")
+    if asked in (None, f"release_{name}")
 ]
-bad: dict[str, DAG] = {}
+taken = {f"release_{name}" for name in catalog.models}
+bad = []
 for stem, problems in catalog.problems.items():
     dag_id = f"release_{UNFIT.sub('_', stem)[:200]}"
-    while dag_id in bad:  # another file's name that cannot be shown either
+    while dag_id in taken:  # a good model's, whose name has no _; or another file's that cannot be shown either
         dag_id += "_"
-    bad[dag_id] = broken(dag_id, problems)
-globals().update({dag.dag_id: dag for dag in good} | bad)
+    taken.add(dag_id)
+    bad.append(broken(dag_id, problems))
+globals().update({dag.dag_id: dag for dag in (*good, *bad)})

@@ -1,5 +1,6 @@
 """The Dags as the Dag processor reads them: no metadata database, no cluster, no bucket."""
 
+import os
 import re
 import runpy
 import shutil
@@ -198,9 +199,33 @@ def test_a_broken_service_is_a_dag_that_says_so(dags, catalog):
     assert "approvers" in task.problems[0]
 
 
-def test_a_model_whose_namesake_service_is_broken_waits_for_it(dags, catalog):
+@pytest.mark.parametrize("file", ["services/minilm.yaml", "models/minilm.yml"])
+def test_a_broken_file_with_a_good_models_name_takes_nothing_from_the_models_dag(dags, catalog, file):
+    (catalog / file).write_text("source: 7\n")
+    found = dags()
+    assert tuple(task.task_id for task in found["release_minilm"].topological_sort()) == STEPS
+    assert "catalog-error" not in found["release_minilm"].tags
+    assert "catalog-error" in found["release_minilm_"].tags
+    (task,) = found["release_minilm_"].tasks
+    assert all(f"include/{file}" in problem for problem in task.problems)
+
+
+def test_no_two_error_dags_and_no_models_dag_share_an_id(dags, catalog):
     add_service(catalog, "minilm", approvers=[])
-    assert "catalog-error" in dags()["release_minilm"].tags
+    (catalog / "models/minilm_.yaml").write_text("source: 7\n")
+    bad = {name: dag.tasks[0].problems for name, dag in dags().items() if "catalog-error" in dag.tags}
+    assert set(bad) == {"release_minilm_", "release_minilm__"}
+    assert {problem.split()[0].rstrip(":").partition("include/")[2] for said in bad.values() for problem in said} == {
+        "models/minilm_.yaml",
+        "services/minilm.yaml",
+    }
+
+
+def test_a_model_whose_only_service_is_broken_keeps_its_dag_without_a_target(dags, catalog):
+    add_service(catalog, "embedder", approvers=[])
+    found = dags()
+    assert upstream(found["release_minilm"])["record"] == {"gate.approve"}
+    assert "catalog-error" in found["release_embedder"].tags
 
 
 @pytest.mark.parametrize("name", ["Größe 1.yaml", "a b.yaml", "x" * 240 + ".yaml", "minilm.yml"])
@@ -209,6 +234,46 @@ def test_a_file_whose_name_is_no_dag_id_breaks_no_other(dags, catalog, name):
     found = dags()
     (error,) = [dag for dag in found.values() if "catalog-error" in dag.tags]
     assert error.dag_id.startswith("release_")
+    assert len(found["release_minilm"].tasks) == len(STEPS)
+
+
+@pytest.mark.parametrize("folder", ["models", "services"])
+def test_whatever_is_in_a_file_the_other_dags_stay_as_they_are(dags, catalog, folder):
+    before = {name: set(dag.task_ids) for name, dag in dags().items()}
+    wrong = [
+        b"",
+        b"\xff",
+        b"a: \0",
+        b"size_limit: 0b_",
+        b"a: !!bool maybe",
+        b"a: &a {b: *a}",
+        b"[" * 100_000,
+        b"a:\n\tb: c",
+    ]
+    for number, text in enumerate(wrong):
+        (catalog / folder / f"wrong-{number}.yaml").write_bytes(text)
+    (catalog / folder / "folder.yaml").mkdir()
+    (catalog / folder / os.fsdecode(b"\xff.yaml")).write_text("source: 3")
+    found = {name: set(dag.task_ids) for name, dag in dags().items()}
+    bad = {"release_folder", "release__", *(f"release_wrong-{number}" for number in range(len(wrong)))}
+    assert found == before | {name: {"catalog"} for name in bad}
+
+
+def test_the_longest_names_that_the_catalog_takes_are_names_that_airflow_takes(dags, catalog):
+    model, service = "m" * 63, "s" * 63
+    shutil.copy(catalog / "models/minilm.yaml", catalog / f"models/{model}.yaml")
+    binding = {"container": "server", "variable": "MODEL_PATH", "model": model}
+    far = binding | {"workload": {"kind": "Deployment", "name": "w" * 136}}
+    place = {"connection": "c" * 123, "namespace": "n" * 63, "claim": "v" * 53}
+    store = {"url": "s3://modelberth/registry", "connection": "store"}
+    registry = {"type": "s3", "url": "s3://registry", "connection": "store"}
+    staged = {"stage": {"registry": registry, "bucket": store, "receipts": store | {"url": "s3://receipts"}}}
+    add_service(catalog, service, bindings=[far, binding], preview=True, **place, **staged)
+    found = dags()
+    assert not [dag for dag in found.values() if "catalog-error" in dag.tags]
+    assert f"serving.{service}-{'w' * 136}.rollout" in found[f"release_{model}"].task_ids
+    assert {len(task) for task in found["prune_claims"].task_ids} >= {250}
+    assert max(len(task.pool) for task in found[f"stage_{service}"].tasks) <= 256
 
 
 def test_refresh_compares_triggers_and_reports(dags):

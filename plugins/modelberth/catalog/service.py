@@ -14,6 +14,15 @@ from modelberth.catalog.registry import Stage
 Variable = Annotated[str, Text(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as MODEL_PATH")]
 ImageName = Annotated[str, Text(r"[a-z0-9][\w./:@-]*", "an image's name, such as modelberth/modelsync:0.1")]
 
+LONGEST_TARGET = 200
+"""Characters: Airflow takes no longer name for a group of tasks."""
+
+LONGEST_PLACE = 239
+"""Characters of connection, namespace and claim: with all three prune names a task, 250 at most, and stage a pool."""
+
+GATE = ("plan", "approve")
+"""What else is in a release's group of that name; a preview would be there under the service's name."""
+
 
 class Workload(Part):
     """The Kubernetes object whose pods serve."""
@@ -103,6 +112,24 @@ class Service(Part):
     @model_validator(mode="after")
     def _targets_apart(self) -> Self:
         _refuse_repeats("workloads, as targets,", [self.target_name(one) for one in self.workloads()])
+        return self
+
+    @model_validator(mode="after")
+    def _airflow_takes_the_names(self) -> Self:
+        """Refuse here what Airflow would refuse of all Dags in the same file."""
+        for name in map(self.target_name, self.workloads()):
+            if len(name) > LONGEST_TARGET:
+                raise ValueError(
+                    f"target {name!r} has {len(name)} characters, expected at most {LONGEST_TARGET}: shorten the "
+                    "service's name, or bring the workload under a service of its own"
+                )
+        if (length := len(self.connection + self.namespace + self.claim)) > LONGEST_PLACE:
+            raise ValueError(
+                f"connection, namespace and claim have {length} characters together, expected at most {LONGEST_PLACE}: "
+                "shorten the connection's id"
+            )
+        if self.preview and self.name in GATE:
+            raise ValueError(f"no service with a preview can be called {self.name!r}: the gate has a task of that name")
         return self
 
     def workload_of(self, binding: Binding) -> Workload:

@@ -165,6 +165,32 @@ def test_two_targets_never_have_one_name(root):
     assert "target 'embedder-far' is one of service 'embedder-far' too" in problem
 
 
+LONG = {"workload": {"kind": "Deployment", "name": "x" * 192}}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("embedder", {"bindings": [binding(**LONG)]}, "has 201 characters, expected at most 200: shorten the service"),
+        ("embedde", {"bindings": [binding(**LONG)]}, None),
+        (
+            "embedder",
+            {"connection": "c" * 200, "claim": "x" * 33},
+            "have 240 characters together, expected at most 239",
+        ),
+        ("embedder", {"connection": "c" * 200, "claim": "x" * 32}, None),
+        ("plan", {"preview": True}, "no service with a preview can be called 'plan': the gate has a task of that name"),
+        ("approve", {"preview": True}, "no service with a preview can be called 'approve'"),
+        ("plan", {}, None),
+    ],
+)
+def test_names_that_airflow_would_not_take_are_refused(root, name, changes, said):
+    (root / "services/embedder.yaml").unlink()
+    write(root, f"services/{name}.yaml", SERVICE | {"namespace": "serving"} | changes)
+    problems = load(root).problems.get(name, [])
+    assert (said in problems[0]) if said else not problems
+
+
 def test_one_smoke_request_needs_no_list(root):
     write(root, "services/embedder.yaml", changed(SERVICE, "confirm.smoke", [{"path": "/a"}, {"path": "/b"}]))
     assert [one.path for one in load(root).service("embedder").confirm.smoke] == ["/a", "/b"]
