@@ -22,7 +22,7 @@ from google.api_core.exceptions import (
     Unauthorized,
     from_http_response,
 )
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
 from google.cloud import storage  # type: ignore[import-untyped]
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
 from requests.exceptions import RequestException
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _STEP = 8 * 1024 * 1024
 _TIMEOUT = (10, 60)
+_PROJECT = "none"
+"""Nothing that is asked here is about a project, and a person's credentials name none."""
 
 
 def _client_of(key: str) -> Any:
@@ -50,12 +52,12 @@ def _client_of(key: str) -> Any:
     """
     try:
         load: Any = google.auth.load_credentials_from_dict
-        found, project = load(json.loads(key), scopes=[_SCOPE])
+        found, _ = load(json.loads(key), scopes=[_SCOPE])
     except (ValueError, GoogleAuthError) as error:
         raise Failure(
             ExitCode.REFUSED, "MODELBERTH_FETCH_GOOGLE_CREDENTIALS is not the content of a Google credentials file."
         ) from error
-    return storage.Client(project or "none", found)
+    return storage.Client(_PROJECT, found)
 
 
 class GcsStore:
@@ -73,7 +75,7 @@ class GcsStore:
         self.url = url
         self._emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
         with self.translated(""):
-            self._client = _client_of(key) if key else storage.Client()
+            self._client = _client_of(key) if key else storage.Client(_PROJECT)
             self._bucket = self._client.bucket(url.bucket)
 
     def ask(self) -> None:
@@ -200,6 +202,8 @@ class GcsStore:
             raise Failure(
                 ExitCode.DENIED, f"Access to {self.name(key)} was denied: check the credentials and their rights."
             ) from error
+        except RefreshError as error:
+            raise self._no_token(error) from error
         except (
             GoogleAPICallError,
             GoogleAuthError,
@@ -211,6 +215,21 @@ class GcsStore:
             raise Failure(
                 ExitCode.UNREACHABLE, f"Could not reach {self.name(key)}: {type(error).__name__}. Run the same again."
             ) from error
+
+    def _no_token(self, error: RefreshError) -> Failure:
+        """Return what it means that no token is to be had.
+
+        | who hands them out | is |
+        |---|---|
+        | could not be reached, or says that a later try may get one | unreachable |
+        | refused: the key was revoked, the account deleted, the trust is not there | denied |
+        """
+        passing = error.retryable or isinstance(error.__cause__, TransportError)
+        return Failure(
+            ExitCode.UNREACHABLE if passing else ExitCode.DENIED,
+            f"No token for {self.name('')} could be had: {error.args[0]} Check the account, its key or the trust that "
+            "it has in this workload, and the way to the service that hands out its tokens.",
+        )
 
 
 class _Resumable(CopiesNoParts):
