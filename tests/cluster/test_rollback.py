@@ -450,6 +450,39 @@ def test_an_audit_names_what_somebody_else_changed_puts_it_on_record_once_and_le
     assert decision.reason == "it is live", "refresh takes no observation for a proposal"
 
 
+def test_an_annotation_that_no_release_stands_behind_silences_no_audit(lab):
+    first, _ = lab.was_live(), lab.live()
+    lab.stand.set_path(lab.name, first.to)
+    lab.stand.change(lab.name, {"metadata": {"annotations": {workload.LOCK: "for-good"}}})
+    assert f"'{first.to}'" in "\n".join(compared(lab)[0])
+
+
+def test_an_audit_says_nothing_of_a_workload_while_a_release_changes_it(lab):
+    lab.was_live()
+    one = lab.releases("unready", ready_within=300).ready()
+    rollout = one.rollout()
+    drive(rollout, until=lambda: lab.stand.bound(lab.name) == one.to)
+    assert compared(lab)[0] == []
+    settling = one.rollout()
+    settling.end("enough seen")
+    assert drive(settling).status == "put back"
+
+
+def test_an_audit_misses_the_evidence_of_the_only_live_release_by_what_the_workload_names(lab):
+    one = lab.live()
+    receipt = workload.notes(lab.stand.read(lab.name))[workload.RECEIPT]
+    for folder in (lab.name, f"ledger/{lab.name}"):
+        listed = lab.stand.s3.list_objects_v2(Bucket=lab.stand.bucket, Prefix=f"receipts/{folder}/")["Contents"]
+        for key in (found["Key"] for found in listed):
+            lab.stand.s3.delete_object(Bucket=lab.stand.bucket, Key=key)
+    assert lab.audit() == [], "nothing is on record that could be missed"
+    problems, served = compared(lab)
+    assert problems == [
+        f"{lab.name} at {lab.name}: its annotation names receipt {receipt}, of which nothing is on record"
+    ]
+    assert [found["snapshot"] for found in served] == [str(one.snapshot)]
+
+
 def test_a_service_that_cannot_be_looked_at_is_said(lab):
     lab.was_live()
     lab.write(workload={"kind": "Deployment", "name": "ghost"})

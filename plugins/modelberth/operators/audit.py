@@ -26,10 +26,11 @@ from modelberth.receipts import (
     signing_key,
 )
 from modelberth.receipts.audit import Auditor
-from modelberth.receipts.lived import last_switch
+from modelberth.receipts.holding import is_under_way
+from modelberth.receipts.lived import decided_at, last_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
 
@@ -138,8 +139,8 @@ def _compared(catalog: Catalog, model: Model) -> Found:
             situation = Situation(catalog, model.name, service.name)
             last = last_switch(model, service)
             for target in situation.targets:
-                seen = _seen(situation, target)
                 left = _left(last, model.name, target.name) if last else None
+                seen = _seen(catalog, situation, target, left)
                 found.changed += [f"{model.name} at {target.name}: {line}" for line in differences(left, seen)]
                 if seen.revision:
                     found.revisions.add(seen.revision)
@@ -151,20 +152,44 @@ def _compared(catalog: Catalog, model: Model) -> Found:
     return found
 
 
-def _seen(situation: Situation, target: Target) -> Seen:
+def _seen(catalog: Catalog, situation: Situation, target: Target, left: Left | None) -> Seen:
     document = situation.found[target.name].document
     if not document:
         raise PlanRefusedError(" ".join(situation.found[target.name].problems))
     bound = situation.service.bindings_of(situation.model.name, target.workload)
+    receipt = workload.notes(document).get(workload.RECEIPT)
+    odd = receipt if left is None or receipt != left.receipt else None
     return Seen(
         values={
             str(one): workload.live_value(workload.container(document, one.container) or {}, one.variable)
             for one in bound
         },
         revision=workload.template_notes(document).get(workload.revision_note(situation.model.name)),
-        receipt=workload.notes(document).get(workload.RECEIPT),
-        under_way=workload.LOCK in workload.notes(document),
+        receipt=receipt,
+        at=_decided_at(catalog, situation, document, odd) if odd else None,
+        under_way=_under_way(catalog, situation, document),
     )
+
+
+def _decided_at(catalog: Catalog, situation: Situation, document: dict[str, Any], digest: str) -> datetime | None:
+    """Return when a release of one of the workload's models took the decision with *digest*, None if none did."""
+    found = (decided_at(place, name, digest) for place, name in _kept(catalog, situation, document))
+    return next(filter(None, found), None)
+
+
+def _under_way(catalog: Catalog, situation: Situation, document: dict[str, Any]) -> bool:
+    """Return whether a release that has begun here holds the workload: its annotation alone proves nothing."""
+    holder, uid = workload.notes(document).get(workload.LOCK), document["metadata"]["uid"]
+    kept = _kept(catalog, situation, document) if holder else ()
+    return any(is_under_way(place, name, str(holder), uid) for place, name in kept)
+
+
+def _kept(catalog: Catalog, situation: Situation, document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield each model that the workload serves or was given, and where its receipts are."""
+    bound = {one.model for one in situation.service.bindings}
+    for name in sorted(bound | workload.models_of(document)):
+        place = catalog.models.get(name, situation.model).receipts
+        yield (place.url, place.connection), name
 
 
 def _left(evidence: Evidence, model: str, target: str) -> Left | None:
@@ -177,6 +202,7 @@ def _left(evidence: Evidence, model: str, target: str) -> Left | None:
         values={str(one): one.to for one in plan.target(target).bindings_of(model)},
         revision=str(plan.revisions[model]),
         receipt=str(evidence.digest("decided", target)),
+        at=datetime.fromisoformat(evidence.read("decided", target)["at"]),
     )
 
 

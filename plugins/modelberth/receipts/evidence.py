@@ -100,6 +100,11 @@ class Evidence:
         """
         return self._read(step, target)[1]
 
+    def by_digest(self, step: str) -> dict[str, Body]:
+        """Return the newest receipts of *step*, of whatever target, verified, by their digests."""
+        found = (self._load(*at, attempt) for at, attempt in self._newest().items() if at[0] == step)
+        return {str(digest): body for body, digest in found}
+
     def all(self) -> dict[str, Body]:
         """Return the newest receipt of every step, verified, by its name, such as ``04-verify-embedder``."""
         names = [Name(step, target, attempt) for (step, target), attempt in self._newest().items()]

@@ -65,6 +65,19 @@ def last_switch(model: ModelConfig, service: Serving) -> Evidence | None:
     return found[-1].evidence if found else None
 
 
+def decided_at(receipts: tuple[str, str], model: str, digest: str) -> datetime | None:
+    """Return when the decision whose receipt has *digest* was taken, None if no release of *model* has it.
+
+    :param receipts: Their URL and connection.
+    :raises EvidenceForgedError: A receipt or an entry of the ledger is not ours; then nothing is known for sure.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for found in pool.map(lambda release: release.by_digest("decided"), _approved(receipts, model)):
+            if digest in found:
+                return datetime.fromisoformat(found[digest]["at"])
+    return None
+
+
 def _switches(model: ModelConfig, service: Serving) -> list[_Switch]:
     """Return what went live, the oldest first, each once: what was taken along may be known from two releases."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -80,9 +93,14 @@ def _releases(model: ModelConfig, service: Serving) -> Iterator[Evidence]:
     before that, and where a later target failed, only its own plan says so.
     """
     for name in sorted({model.name, *(binding.model for binding in service.bindings)}):
-        entries = ledger_at(model.receipts.url, model.receipts.connection, name).entries()
-        approved = sorted({entry.release_id for entry in entries if entry.event in ("approved", "live")})
-        yield from (evidence_at(model.receipts.url, model.receipts.connection, name, one) for one in approved)
+        yield from _approved((model.receipts.url, model.receipts.connection), name)
+
+
+def _approved(receipts: tuple[str, str], model: str) -> Iterator[Evidence]:
+    """Yield the releases of *model* that were approved."""
+    entries = ledger_at(*receipts, model).entries()
+    approved = sorted({entry.release_id for entry in entries if entry.event in ("approved", "live")})
+    yield from (evidence_at(*receipts, model, one) for one in approved)
 
 
 def _switch(release: Evidence, model: str, service: Serving) -> _Switch | None:

@@ -14,6 +14,7 @@ from modelberth.receipts import evidence_at, ledger_at, open_store
 from modelberth.receipts.answers import approvals, digests
 from modelberth.receipts.damage import DamageRecord
 from modelberth.receipts.evidence import EvidenceMissingError
+from modelberth.receipts.holding import targets_at
 from modelberth.receipts.signing import EvidenceForgedError, signing_key
 
 if TYPE_CHECKING:
@@ -147,14 +148,8 @@ class Proof:
     def has_ended(self, holder: str, models: Iterable[str]) -> bool:
         """Return whether release *holder*, of one of *models*, has ended at this workload, whatever it calls it."""
         if holder not in self._ended_holders:
-            receipts = [evidence_at(*self._receipts, model, holder) for model in {*models, self.model}]
-            if any(one.find("outcome", name) for one in receipts for name in self._names_in(one)):
+            uid, receipts = self.target.workload.uid, self._receipts
+            others = [evidence_at(*receipts, model, holder) for model in {*models, self.model}]
+            if any(one.find("outcome", name) for one in others for name in (self.name, *targets_at(one, uid))):
                 self._ended_holders.add(holder)
         return holder in self._ended_holders
-
-    def _names_in(self, evidence: Evidence) -> list[str]:
-        """Return what the plan of another release calls this workload: services that share one call it differently."""
-        receipt = evidence.find("plan")
-        targets = receipt["plan"].get("targets", ()) if receipt else ()
-        uid = self.target.workload.uid
-        return [self.name, *(one.get("name", "") for one in targets if one["workload"]["uid"] == uid)]

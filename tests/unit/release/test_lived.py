@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,9 @@ from chains import FIRST, SECOND, THIRD, Shelf
 
 from modelberth import receipts
 from modelberth.operators.record import _replaced
-from modelberth.receipts.lived import last_switch, lived
+from modelberth.receipts.holding import is_under_way
+from modelberth.receipts.lived import decided_at, last_switch, lived
+from plans import a_target
 
 PLACE = SimpleNamespace(url="s3://receipts", connection="receipts")
 BASE, ADAPTER = (SimpleNamespace(name=name, receipts=PLACE) for name in ("minilm", "adapter"))
@@ -86,3 +89,41 @@ def test_what_was_taken_along_without_a_plan_of_its_own_can_be_rolled_back(shelf
     _replaced(ADAPTER, rollback)
     [said] = [one for one in shelf.book("adapter").entries() if one.event == "rolled-back"]
     assert (said.release_id, said.revision) == (FIRST, f"adapter@sha256:{'2' * 64}")
+
+
+# --- what a workload's annotations name -------------------------------------------------------------------------------
+
+UID = a_target().workload.uid
+WHERE_RECEIPTS_ARE = ("s3://receipts", "receipts")
+
+
+def test_a_decision_is_known_by_its_digest_while_it_is_on_record(shelf):
+    shelf.release(FIRST, "1")
+    shelf.release(SECOND, "2")
+    digest = str(shelf.evidence(FIRST).digest("decided", "second"))
+    at = datetime.fromisoformat(shelf.evidence(FIRST).read("decided", "second")["at"])
+    assert decided_at(WHERE_RECEIPTS_ARE, "minilm", digest) == at
+    assert decided_at(WHERE_RECEIPTS_ARE, "adapter", digest) is None
+    shelf.path(FIRST, "08-decided-second.json").unlink()
+    assert decided_at(WHERE_RECEIPTS_ARE, "minilm", digest) is None
+
+
+@pytest.mark.parametrize(
+    ("leave", "uid", "expected"),
+    [
+        ("", UID, False),
+        ("started", UID, True),
+        ("started decided", UID, True),
+        ("started decided outcome", UID, False),
+        ("started", "of a namesake", False),
+    ],
+)
+def test_a_release_holds_a_workload_from_its_start_to_its_outcome(shelf, leave, uid, expected):
+    shelf.release(FIRST, "1", until="approve")
+    for step in leave.split():
+        shelf.evidence(FIRST).write(step, {"result": "live"}, target="embedder")
+    assert is_under_way(WHERE_RECEIPTS_ARE, "minilm", FIRST, uid) is expected
+
+
+def test_a_release_that_nobody_knows_holds_nothing(shelf):
+    assert not is_under_way(WHERE_RECEIPTS_ARE, "minilm", "for good", UID)
