@@ -48,7 +48,7 @@ with DAG(
     with TaskGroup("claims"):
         for connection, namespace, claim in sorted(places):
             PruneClaimOperator(
-                task_id=f"{connection}--{namespace}--{claim}",
+                task_id=f"{connection}_{namespace}_{claim}",  # of these only a connection's id may have a _
                 connection=connection,
                 namespace=namespace,
                 claim=claim,

@@ -264,7 +264,7 @@ def test_the_longest_names_that_the_catalog_takes_are_names_that_airflow_takes(d
     shutil.copy(catalog / "models/minilm.yaml", catalog / f"models/{model}.yaml")
     binding = {"container": "server", "variable": "MODEL_PATH", "model": model}
     far = binding | {"workload": {"kind": "Deployment", "name": "w" * 136}}
-    place = {"connection": "c" * 123, "namespace": "n" * 63, "claim": "v" * 53}
+    place = {"connection": "c" * 125, "namespace": "n" * 63, "claim": "v" * 53}
     store = {"url": "s3://modelberth/registry", "connection": "store"}
     registry = {"type": "s3", "url": "s3://registry", "connection": "store"}
     staged = {"stage": {"registry": registry, "bucket": store, "receipts": store | {"url": "s3://receipts"}}}
@@ -445,8 +445,14 @@ def test_each_claim_of_the_catalog_is_pruned_once_and_only_after_a_person_unpaus
     add_service(catalog, "other-claim", claim="other")
     prune = dags()["prune_claims"]
     assert {task.task_id for task in prune.tasks} == {
-        *("claims.modelberth_kubernetes--serving--models", "claims.modelberth_kubernetes--serving--other"),
+        *("claims.modelberth_kubernetes_serving_models", "claims.modelberth_kubernetes_serving_other"),
         "buckets.minilm",
     }
     assert (prune.is_paused_upon_creation, prune.catchup, prune.max_active_runs) == (True, False, 1)
     assert prune.params["dry_run"] is False
+
+
+def test_claims_of_similar_names_are_pruned_by_tasks_of_their_own(dags, catalog):
+    for number, (connection, namespace) in enumerate([("a--b", "c"), ("a", "b--c"), ("a_b", "c"), ("a", "b-c")]):
+        add_service(catalog, f"similar-{number}", connection=connection, namespace=namespace)
+    assert len([task for task in dags()["prune_claims"].task_ids if task.startswith("claims.a")]) == 4

@@ -17,7 +17,7 @@ ImageName = Annotated[str, Text(r"[a-z0-9][\w./:@-]*", "an image's name, such as
 LONGEST_TARGET = 200
 """Characters: Airflow takes no longer name for a group of tasks."""
 
-LONGEST_PLACE = 239
+LONGEST_PLACE = 241
 """Characters of connection, namespace and claim: with all three prune names a task, 250 at most, and stage a pool."""
 
 GATE = ("plan", "approve")

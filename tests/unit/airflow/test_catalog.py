@@ -175,10 +175,10 @@ LONG = {"workload": {"kind": "Deployment", "name": "x" * 192}}
         ("embedde", {"bindings": [binding(**LONG)]}, None),
         (
             "embedder",
-            {"connection": "c" * 200, "claim": "x" * 33},
-            "have 240 characters together, expected at most 239",
+            {"connection": "c" * 200, "claim": "x" * 35},
+            "have 242 characters together, expected at most 241",
         ),
-        ("embedder", {"connection": "c" * 200, "claim": "x" * 32}, None),
+        ("embedder", {"connection": "c" * 200, "claim": "x" * 34}, None),
         ("plan", {"preview": True}, "no service with a preview can be called 'plan': the gate has a task of that name"),
         ("approve", {"preview": True}, "no service with a preview can be called 'approve'"),
         ("plan", {}, None),
