@@ -10,7 +10,9 @@ import pytest
 
 from modelberth.core import canonical
 from modelberth.core.digest import Digest
+from modelberth.engine import sync as syncing
 from modelberth.engine import transport
+from modelberth.engine.bucket import find_location
 from modelberth.engine.stopping import Stop
 from modelberth.engine.stores import open_store
 from modelberth.engine.stores.file import FileStore
@@ -104,6 +106,28 @@ def test_a_missing_object_is_incomplete_and_may_come_back(uploaded, bucket, mode
     assert "is missing from the bucket" in ran.problem
     assert visible(claim) == []
     assert data == b"{}"
+
+
+MEANWHILE = {
+    "replaced": (lambda bucket, key: bucket.replace(key, flip(bucket.read(key), 20_000_000)), 20, "mismatch"),
+    "deleted": (lambda bucket, key: bucket.delete(key), 11, "incomplete"),
+}
+
+
+@pytest.mark.parametrize(("change", "code", "outcome"), MEANWHILE.values(), ids=MEANWHILE)
+def test_what_happens_to_an_object_in_the_middle_of_a_sync_is_told_apart(
+    uploaded, bucket, modelberth, claim, monkeypatch, change, code, outcome
+):
+    def meddled(*words):
+        location = find_location(*words)
+        change(bucket, data_key(bucket))
+        return location
+
+    monkeypatch.setattr(syncing, "find_location", meddled)
+    ran = sync(modelberth, bucket, claim, uploaded["revision"])
+    assert (ran.code, ran.result["outcome"]) == (code, outcome), ran.result
+    assert MODEL in ran.problem
+    assert visible(claim) == []
 
 
 def test_a_revision_without_location_is_incomplete(uploaded, bucket, modelberth, claim):

@@ -330,6 +330,44 @@ def test_a_burst_of_trouble_is_survived_by_every_stream(healed, liar):
     assert liar.lies == []
 
 
+# Credentials that end ------------------------------------------------------------------------------------------------
+
+
+def refused(code):
+    """As AWS answers a session token that it does not take any more."""
+    text = b"<Error><Code>%s</Code><Message>No.</Message></Error>" % code
+    return raw(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+
+
+TOKENS = [b"ExpiredToken", b"InvalidToken"]
+
+
+@pytest.mark.parametrize("code", TOKENS)
+def test_a_token_that_is_refused_is_healed_by_the_next_one(healed, liar, code):
+    liar.lies = [refused(code)] * 2
+    healed(liar)
+
+
+@pytest.mark.parametrize("code", TOKENS)
+def test_a_token_that_ends_in_the_middle_of_a_sync_is_denied_with_the_stores_word(sync, liar, claim, code):
+    lie = refused(code)
+
+    def ends(answer):
+        liar.where, liar.lies = b"GET ", [lie] * 500
+        return lie(answer)
+
+    liar.lies = [ends]
+    ran = sync(liar)
+    assert (ran.code, ran.result["outcome"]) == (25, "denied"), ran.result
+    assert code.decode() in ran.problem
+    assert list((claim / "minilm").glob("*")) == []
+
+
+def test_any_other_bad_request_is_not_taken_for_one(ended, liar):
+    liar.lies = [status(400)] * 500
+    ended(liar, 14)
+
+
 # A limit of our own ---------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ def find_location(store: Reader, revision: Revision, manifest: Manifest, adopted
         try:
             location = Location.parse(store.read(key, LARGEST) or b"")
             refuse_disagreement(store, location, revision, manifest, adopted)
-            _refuse_loss(store, location)
+            refuse_lost(store, location)
         except Failure as failure:
             found.append(failure)
         else:
@@ -82,7 +82,11 @@ def refuse_disagreement(
         raise Failure(ExitCode.REFUSED, *(name + problem for problem in problems))
 
 
-def _refuse_loss(store: Reader, location: Location) -> None:
+def refuse_lost(store: Reader, location: Location) -> None:
+    """Refuse a location of which the bucket does not list every object as it was uploaded.
+
+    :raises Failure: All that is missing, else all that is another object now.
+    """
     missing, other = lost(location, listing(store, location))
     if missing:
         raise Failure(

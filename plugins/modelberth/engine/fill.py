@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelberth.core.choices import From
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.engine import filesystem, linking, proof
+from modelberth.engine.bucket import refuse_lost
 from modelberth.engine.dealing import Dealing, Task
 from modelberth.engine.hashing import chunk_hasher
+from modelberth.engine.http import Answer
 from modelberth.engine.pace import Pace
 from modelberth.engine.progress import Progress
 from modelberth.engine.reuse import Missing, Reuse, others
@@ -42,6 +45,7 @@ class Filling:
         self, store: Reader, location: Location, staging: Staging, order: Order, traits: Traits, stop: Stop
     ) -> None:
         self._store = store
+        self._location = location
         self._places = {place.path: place for place in location.files}
         self._manifest = staging.manifest
         self._order = order
@@ -134,7 +138,12 @@ class Filling:
             self._chunk(number, entry, run.first + offset, place, fill)
 
         spans = [entry.span(run.first + offset) for offset in range(run.count)]
-        self._transport.bring(lambda: self._store.sign(place), spans, sink)
+        try:
+            self._transport.bring(lambda: self._store.sign(place), spans, sink)
+        except Failure as failure:
+            if _may_mean_more(failure):
+                refuse_lost(self._store, replace(self._location, files=(place,)))
+            raise
 
     def _chunk(self, number: int, entry: Entry, index: int, place: Place, fill: Fill) -> None:
         """Receive a chunk and compare its digest before any of it reaches a file."""
@@ -145,6 +154,18 @@ class Filling:
             raise Again(_mismatch(entry, index, place, hasher.digest()))
         self._write(number, index, view)
         self._progress.add(number, span.length)
+
+
+def _may_mean_more(failure: Failure) -> bool:
+    """Say whether only the bucket's list tells what the answer to a request for bytes means.
+
+    | answer | may mean |
+    |---|---|
+    | 400 | on AWS an expired token; an answer to who lists names it |
+    | 404, 410 | on GCS that the object was replaced: its earlier generation is gone |
+    | any other, or none | what it says |
+    """
+    return isinstance(failure.__cause__, Answer) and failure.__cause__.status in (400, 404, 410)
 
 
 def _mismatch(entry: Entry, index: int, place: Place, got: bytes) -> Failure:

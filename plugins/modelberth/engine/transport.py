@@ -109,13 +109,14 @@ def _most(trouble: Exception) -> int:
     | trouble | tries |
     |---|---|
     | 408, 429, 5xx, a broken or stalled connection | 8 |
-    | other bytes than the digest's; 401 and 403, which a clock or a fresh credential may heal | 3 |
+    | other bytes than the digest's | 3 |
+    | 401, 403 and AWS' 400 for a token that expired, which a clock or a fresh credential may heal | 3 |
     | any other answer | 1 |
     """
     if isinstance(trouble, Broken):
         return TRIES
     if isinstance(trouble, Answer):
-        return TRIES if _may_pass(trouble.status) else 3 if trouble.status in (401, 403) else 1
+        return TRIES if _may_pass(trouble.status) else 3 if trouble.status in (400, 401, 403) else 1
     return 3
 
 
@@ -135,7 +136,7 @@ def final(trouble: Exception, tries: int, what: str) -> Failure:
     | 416 | mismatch: shorter than the upload |
     | 401, 403 | denied |
     | a stall | stalled |
-    | anything else | unreachable |
+    | 400, anything else | unreachable; of a 400 who can list may find out more |
     """
     if isinstance(trouble, Again):
         return trouble.failure

@@ -179,6 +179,7 @@ LASTING = {
     "410": (status(410), ExitCode.INCOMPLETE, 1),
     "412": (status(412), ExitCode.MISMATCH, 1),
     "416": (status(416), ExitCode.MISMATCH, 1),
+    "400": (status(400), ExitCode.UNREACHABLE, 3),
     "401": (status(401), ExitCode.DENIED, 3),
     "403": (status(403), ExitCode.DENIED, 3),
     "302": (status(302), ExitCode.UNREACHABLE, 1),
