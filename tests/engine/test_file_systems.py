@@ -500,3 +500,58 @@ def test_two_hosts_on_one_network_file_system_stage_one_revision_and_tear_none(h
     assert list((ours.path / ".modelberth/lock").iterdir()) == []
     for volume in (ours, theirs):
         volume.unmount()
+
+
+STAGES = """
+import sys
+from pathlib import Path
+from modelberth.core.manifest import Manifest
+from modelberth.core.revision import Revision
+from modelberth.engine.staging import Staging
+
+root, model, manifest, revision, weights = sys.argv[1:]
+(Path(root) / ".modelberth").mkdir()
+run = Staging(Path(root), Revision.parse(revision), Manifest.parse(Path(manifest).read_bytes()))
+files = run.manifest.files
+number = [entry.path for entry in files].index(weights)
+
+def bring(number, index):
+    span = files[number].span(index)
+    run.write(number, index, memoryview((Path(model) / files[number].path).read_bytes()[span.start : span.end]))
+
+run.prepare()
+run.missing()
+bring(number, 1)
+run.flush()
+for other, entry in enumerate(files):  # more than get a flush each, and small
+    if len(entry.chunks) == 1:
+        bring(other, 0)
+bring(number, 2)
+run.flush()
+print("noted", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_mount_had_in_its_memory_is_not_trusted_on_another_host(host, other_host, filer, work, tmp_path):
+    """The kernel tells a FUSE process nothing of syncfs, so that makes nothing durable there."""
+    ours = volumes.weed(host, tmp_path, filer, "one", "/killed")
+    theirs = volumes.weed(other_host, tmp_path, filer, "other", "/killed")
+    work.make(noise(3 * CHUNK))
+    for number in range(33):
+        (work.model / f"{number}.json").write_text(str(number))
+    revision = work.upload()
+    [manifest] = work.home.glob(f"bucket/m/revisions/{revision.rpartition(':')[2]}/manifest.json")
+    process = subprocess.Popen(
+        ours.host.inside([sys.executable, "-c", STAGES, ours.root, work.model, manifest, revision, WEIGHTS]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "noted\n"
+    os.killpg(ours.process.pid, signal.SIGKILL)
+    process.communicate()
+    resumed = ok(work.sync(theirs, revision))
+    assert tree(files(theirs, resumed)) == tree(work.model)
+    assert resumed["bytes_reused"] > 2 * CHUNK
+    theirs.unmount()

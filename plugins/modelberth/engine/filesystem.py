@@ -64,6 +64,15 @@ def sync_all(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def reached_by_syncfs(kind: str) -> bool:
+    """Whether :func:`sync_all` makes everything durable on a file system of that kind.
+
+    To a FUSE process the kernel hands its own dirty pages and says no more: the call is told to virtiofs alone (and,
+    lately, fuseblk), since a process could hold it up for ever. What the process has in its memory stays there.
+    """
+    return not kind.startswith("fuse")
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in *directory* durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

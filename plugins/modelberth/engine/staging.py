@@ -56,12 +56,14 @@ class Staging:
         self.path = root / layout.staging_path(revision.model, revision.digest)
         self.files = self.path / layout.SNAPSHOT / layout.FILES
         self.journal = Journal(self.path / layout.JOURNAL, revision)
-        self._batch = Batch(self.journal, self._sync_all)
+        kind = filesystem.file_system_of(root)
+        self._batch = Batch(self.journal, self._sync_all if filesystem.reached_by_syncfs(kind) else None)
         self._left: dict[int, int] = {}
         self._inodes: dict[int, int] = {}
         self._directory = -1
-        self._in_memory = False
-        self.put: Put = filesystem.write_fully
+        # There pages are no place on a disk: reserved ones only cost the time of a second round over them.
+        self._in_memory = kind in ("tmpfs", "ramfs")
+        self.put: Put = direct.put_on(kind)
         self._open: dict[int, int] = {}
         self._opening = [threading.Lock() for _ in range(64)]
         self._shared: frozenset[int] = frozenset()
@@ -77,10 +79,6 @@ class Staging:
         for directory in (hidden, *above, self.path / layout.JOURNAL, self.path / layout.SNAPSHOT):
             claim.own_directory(directory)
         self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # There pages are no place on a disk: reserved ones only cost the time of a second round over them.
-        kind = filesystem.file_system_of(self.path)
-        self._in_memory = kind in ("tmpfs", "ramfs")
-        self.put = direct.put_on(kind)
         if not (manifest := self.path / layout.MANIFEST).exists():
             filesystem.write_durably(manifest, self.manifest.dump())  # tells `list` how much there will be
         needed = {self.files, *(self.files / path for path in self.manifest.empty_dirs)}
@@ -143,7 +141,8 @@ class Staging:
         """Make a file that has no chunk."""
         descriptor = self._opened(number)
         os.fchmod(descriptor, mode_of(self.manifest.files[number]))
-        os.close(descriptor)
+        with self._batch.spoilt_by_errors():
+            os.close(descriptor)
 
     def write(self, number: int, index: int, data: memoryview, put: Put | None = None) -> None:
         """Write a chunk that was verified.
@@ -154,19 +153,27 @@ class Staging:
         descriptor, small = self._descriptor(number), len(entry.chunks) == 1
         # The disk need not be waited for once a small file.
         put = put or (filesystem.write_fully if small else self.put)
-        put(descriptor, data, entry.span(index).start)
-        record = Record(number, os.fstat(descriptor).st_ino, index, 1)
-        # Before it is counted: while a chunk of it is missing, nobody closes the file.
-        self._batch.add(record, descriptor, len(data), small=small)
+        with self._batch.spoilt_by_errors():
+            put(descriptor, data, entry.span(index).start)
+            record = Record(number, os.fstat(descriptor).st_ino, index, 1)
+            if not small:  # before it is counted: while a chunk of it is missing, nobody closes the file
+                self._batch.add(record, descriptor, len(data))
+            if self._completes(number):
+                os.fchmod(descriptor, mode_of(entry))
+                if small:
+                    self._batch.close_small(record, descriptor, len(data))
+                else:
+                    self._batch.close(descriptor)
+        self._batch.flush_when_due()
+
+    def _completes(self, number: int) -> bool:
+        """Count a chunk that was written; say whether it was the file's last, which is then the caller's to close."""
         with self._lock:
             self._left[number] -= 1
-            complete = not self._left[number]
-            if complete:
-                del self._open[number]
-                os.fchmod(descriptor, mode_of(entry))
-        if complete:
-            os.close(descriptor)
-        self._batch.flush_when_due()
+            if self._left[number]:
+                return False
+            del self._open[number]
+            return True
 
     def _descriptor(self, number: int) -> int:
         # Not the lock of all: giving a file its blocks takes 0.1 s for 256 MiB, which the others need not wait for.

@@ -27,9 +27,9 @@ def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def begun(root):
+def begun(root, manifest=MANIFEST):
     """A run that looked at what is there."""
-    run = Staging(root, REVISION, MANIFEST)
+    run = Staging(root, Revision("minilm", manifest.digest), manifest)
     (root / ".modelberth").mkdir(exist_ok=True)
     run.prepare()
     return run, run.missing()
@@ -107,6 +107,105 @@ def test_after_a_flush_that_failed_nothing_is_noted_any_more(tmp_path, monkeypat
     again, missing = begun(tmp_path)
     again.close()
     assert missing == {0: [0, 1, 2]}
+
+
+def of_sizes(*chunks):
+    """A manifest of files that have so many chunks."""
+    files = [Entry(f"{number}.bin", count * CHUNK_SIZE, (b"d" * 32,) * count) for number, count in enumerate(chunks)]
+    return Manifest.of(files, [])
+
+
+def name_of(descriptor):
+    return Path(f"/proc/self/fd/{descriptor}").readlink().name
+
+
+def failing_close(patch, name):
+    """Let the next close of a file fail, as NFS does that could not write it before."""
+    real, met = os.close, []
+
+    def close(descriptor):
+        hit = name_of(descriptor) == name and not met
+        real(descriptor)
+        if hit:
+            met.append(name)
+            raise OSError(errno.ENOSPC, "no space")
+
+    patch.setattr(os, "close", close)
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2], ids=["empty", "small", "large"])
+def test_after_a_close_that_failed_nothing_is_noted_any_more(tmp_path, monkeypatch, chunks):
+    manifest = of_sizes(2, chunks)
+    run, before = begun(tmp_path, manifest)
+    with closing(run):
+        run.write(0, 0, DATA)
+        failing_close(monkeypatch, "1.bin")
+        with pytest.raises(OSError, match="no space"):  # noqa: PT012 - the last of these fails
+            if not chunks:
+                run.create_empty(1)
+            for index in range(chunks):
+                run.write(1, index, DATA)
+        run.flush()
+    again, missing = begun(tmp_path, manifest)
+    again.close()
+    assert missing | {1: before[1]} == before  # the empty file is there, and has nothing to lose
+    assert missing.get(1, []) == before[1]
+
+
+def test_what_only_the_close_after_a_flush_tells_is_heeded(tmp_path, monkeypatch):
+    run, _ = begun(tmp_path)
+    with closing(run):
+        run.write(0, 0, DATA)
+        failing_close(monkeypatch, "model.bin")
+        with pytest.raises(OSError, match="no space"):
+            run.flush()
+        run.write(0, 1, DATA)
+        run.flush()
+    again, missing = begun(tmp_path)
+    again.close()
+    assert 1 in missing[0]
+
+
+def test_after_a_write_that_failed_nothing_is_noted_any_more(tmp_path):
+    """NFS tells the next write of what it lost, and then no flush any more."""
+    run, _ = begun(tmp_path)
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with closing(run):
+        run.write(0, 0, DATA)
+        with pytest.raises(OSError, match="no space"):
+            run.write(0, 1, DATA, fail)
+        run.flush()
+    again, missing = begun(tmp_path)
+    again.close()
+    assert missing == {0: [0, 1, 2]}
+
+
+@pytest.mark.parametrize(("kind", "reached"), [("fuse.seaweedfs", False), ("fuse", False), ("ext4", True)])
+def test_where_syncfs_reaches_nothing_each_file_is_flushed_before_it_is_noted(tmp_path, monkeypatch, kind, reached):
+    monkeypatch.setattr(filesystem, "file_system_of", lambda _: kind)
+    monkeypatch.setattr(batch, "_FEW", 1)
+    real, flushed, all_flushed = os.fdatasync, [], []
+
+    def fdatasync(descriptor):
+        flushed.append(name_of(descriptor))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    monkeypatch.setattr(filesystem, "sync_all", all_flushed.append)
+    manifest = of_sizes(2, 2, 1)
+    run, _ = begun(tmp_path, manifest)
+    with closing(run):
+        for number in range(3):
+            run.write(number, 0, DATA)
+        run.flush()
+    again, missing = begun(tmp_path, manifest)
+    again.close()
+    assert missing == {0: [1], 1: [1]}
+    assert bool(all_flushed) is reached
+    assert reached or {"0.bin", "1.bin", "2.bin"} <= set(flushed)
 
 
 def test_a_batch_of_many_chunks_holds_one_more_descriptor_of_their_file(tmp_path, monkeypatch):
