@@ -73,6 +73,22 @@ def test_a_second_upload_of_the_same_bytes_sends_nothing(model, bucket, modelber
     assert bucket.objects() == before
 
 
+def test_a_revision_that_many_uploads_came_after_is_found_again(tmp_path, bucket, modelberth):
+    def version(number):
+        directory = tmp_path / f"v{number}"
+        directory.mkdir()
+        for name in ("config.json", "model.bin"):
+            (directory / name).write_bytes(name.encode() * number)
+        return directory
+
+    first, *_ = [modelberth.upload(version(number), bucket, f"u{number}").result for number in range(1, 6)]
+    before = bucket.objects()
+    again = modelberth.upload(tmp_path / "v1", bucket, "u9").result
+    assert (again["upload"], again["location"]) == ("u1", first["location"])
+    assert (again["bytes_uploaded"], again["bytes_copied"]) == (0, 0)
+    assert bucket.objects() == before
+
+
 def test_unchanged_files_are_copied_inside_the_bucket(model, bucket, modelberth, claim, trees):
     modelberth.upload(model, bucket, "u1")
     (model / "config.json").write_text('{"new": true}')

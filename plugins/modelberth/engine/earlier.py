@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOKED_AT = 3
-"""How many earlier uploads: a fourth would cost a manifest more for bytes that are seldom still the same."""
+_BYTES_FROM = 3
+"""How many earlier uploads bytes are taken from: a fourth costs a manifest more for bytes that are seldom the same."""
+
+_SIZES_FROM = 50
+_SIZES_READ = 32 * 1024 * 1024
+"""How many earlier uploads, and bytes of their locations, are looked at for sizes: to find a revision again."""
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Earlier:
 
     :param places: Objects by all their chunks.
     :param objects: Objects by their keys.
-    :param sizes: Of all files, those of locations that are not used as well.
+    :param sizes: Of all files, those of locations that are not used and of many older ones as well.
     """
 
     places: dict[tuple[bytes, ...], Place] = field(default_factory=dict)
@@ -56,12 +60,17 @@ def location_keys(store: Reader, model: str) -> list[str]:
 
 def earlier_places(store: Reader, model: str, keys: list[str]) -> Earlier:
     """Return what the newest uploads of the model hold, for the bytes that need not be sent again."""
-    earlier = Earlier()
-    for key in keys[:_LOOKED_AT]:
+    earlier, read = Earlier(), 0
+    for number, key in enumerate(keys[:_SIZES_FROM]):
+        if number >= _BYTES_FROM and read > _SIZES_READ:
+            break
         try:
-            location = Location.parse(store.read(key, LARGEST) or b"")
+            data = store.read(key, LARGEST) or b""
+            read += len(data)
+            location = Location.parse(data)
             earlier.sizes |= {place.size for place in location.files}  # files are digested for known_revision even ...
-            _take(store, model, location, earlier)  # ... if this is refused
+            if number < _BYTES_FROM:
+                _take(store, model, location, earlier)  # ... if this is refused
         except Failure as failure:
             log.warning("Location %s: not used: %s", key, failure)
     return earlier
