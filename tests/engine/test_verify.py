@@ -1,5 +1,6 @@
 """What verify, check and list say of a claim, and what a sync makes of it."""
 
+import errno
 import json
 import mmap
 import os
@@ -16,7 +17,7 @@ from modelberth.core.chunks import CHUNK_SIZE
 from modelberth.core.manifest import Manifest
 from modelberth.core.ready import Ready
 from modelberth.engine import claim as claims
-from modelberth.engine import pagecache, sync
+from modelberth.engine import filesystem, pagecache, sync
 from modelberth.engine.filesystem import file_system_of
 from modelberth.engine.verify import CACHED, DROPPED
 
@@ -127,6 +128,12 @@ def test_a_tmpfs_has_nothing_but_the_cache(model, bucket, modelberth):
 )
 def test_where_the_cache_cannot_be_counted_no_more_is_claimed_than_is_known(synced, monkeypatch, hook, answer):
     monkeypatch.setattr(pagecache, hook, answer)
+    result = synced.run("verify").result
+    assert (result["how"], result["bytes_from_cache"]) == (CACHED, None)
+
+
+def test_a_file_whose_cache_was_not_dropped_is_not_said_to_be_without(synced, monkeypatch):
+    troubled(monkeypatch, errno.EMFILE, MODEL)
     result = synced.run("verify").result
     assert (result["how"], result["bytes_from_cache"]) == (CACHED, None)
 
@@ -253,6 +260,52 @@ def test_the_record_of_a_snapshot_that_is_gone_hides_no_other(synced):
     assert again["bytes_fetched"] == again["bytes"]
     assert synced.sync()["bytes_fetched"] == 0
     assert synced.run("check").code == 0
+
+
+TROUBLE = {errno.ESTALE: 14, errno.ETIMEDOUT: 14, errno.EMFILE: 14, errno.EACCES: 25}
+may_pass = pytest.mark.parametrize(("number", "code"), TROUBLE.items(), ids=map(errno.errorcode.get, TROUBLE))
+
+
+def troubled(patch, number, name, turn=1):
+    """Let the file *name* not be opened when it is for the *turn*-th time."""
+    real, met = filesystem.open_regular, []
+
+    def opened(path, *how):
+        if path.name == name:
+            met.append(path)
+            if len(met) == turn:
+                raise OSError(number, os.strerror(number), str(path))
+        return real(path, *how)
+
+    patch.setattr(filesystem, "open_regular", opened)
+
+
+@may_pass
+def test_what_may_pass_ends_a_verify_and_puts_nothing_on_record(synced, monkeypatch, number, code):
+    troubled(monkeypatch, number, MODEL, 2)  # first comes the cache
+    ran = synced.run("verify")
+    assert (ran.code, "recorded" in ran.result) == (code, False)
+    assert MODEL in ran.problem
+    assert not synced.record.exists()
+    assert synced.run("verify").code == 0
+    assert synced.sync()["snapshot"] == synced.first["snapshot"]
+
+
+@may_pass
+@pytest.mark.parametrize("name", ["READY.json", "config.json"])
+def test_what_may_pass_makes_no_sync_stage_another_copy(synced, monkeypatch, name, number, code):
+    (synced.path / "files/config.json").chmod(0o400)  # so that it is read again
+    troubled(monkeypatch, number, name)
+    found = synced.sync()
+    assert (found["exit_code"], [path.name for path in synced.path.parent.iterdir()]) == (code, [synced.path.name])
+    assert synced.sync()["snapshot"] == synced.first["snapshot"]
+
+
+def test_what_may_pass_makes_no_verify_look_at_an_older_copy(synced, monkeypatch):
+    newest = synced.sync("--damaged", synced.first["snapshot"])["snapshot"]
+    troubled(monkeypatch, errno.ESTALE, "READY.json")
+    assert synced.run("verify").code == 14
+    assert synced.run("verify").result["snapshot"] == newest
 
 
 # The quick proof. -----------------------------------------------------------------------------------------------------

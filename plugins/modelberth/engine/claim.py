@@ -144,12 +144,15 @@ def newest(root: Path, revision: Revision) -> Published:
     """Return the newest ready snapshot of *revision*.
 
     :raises Failure: There is none.
+    :raises OSError: The newest could not be looked at for a reason that may pass: no older one is taken for it.
     """
     foreign: Failure | OSError | None = None
     for snapshot in reversed(copies(root, revision)):
         try:
             return published(root, revision, snapshot)
         except (Failure, OSError) as failure:
+            if isinstance(failure, OSError) and failure.errno not in filesystem.LOST:
+                raise
             foreign = failure
     raise foreign or Failure(ExitCode.NOT_FOUND, f"No snapshot of {revision} in {str(root)!r}: sync it first.")
 

@@ -53,6 +53,10 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o644) -> int
 NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL, errno.EISDIR)
 """What :func:`open_regular` raises where no regular file is; anything else is the file system's trouble."""
 
+LOST = (*NO_FILE, errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+"""What reading answers where a file, or some of its bytes, are not there any more. All else (ESTALE, ETIMEDOUT,
+ENOTCONN, EACCES, EMFILE, ...) speaks of the way there, and may pass."""
+
 
 def sync_all(descriptor: int) -> None:
     """Make everything on the descriptor's file system durable: one call instead of one a file.

@@ -68,10 +68,17 @@ class Buffers(threading.local):
 def mismatches(
     published: Published, entries: Iterable[Entry], stop: Stop, reading: Reading = AT_FULL_SPEED
 ) -> list[Problem]:
-    """Return each chunk of *entries* that is not as the snapshot's manifest says."""
+    """Return each chunk of *entries* that is not as the snapshot's manifest says.
+
+    What cannot be read is read once more at the end, when minutes may have passed: to a soft mount EIO is a time-out.
+
+    :raises OSError: Something could not be read for a reason that may pass: it says nothing about the snapshot.
+    """
     run = _Run(published, list(entries), stop, reading)
+    threads = reading.threads or len(os.sched_getaffinity(0))
     with run.progress.shown():
-        for_each(run.read, run.tasks(), stop, reading.threads or len(os.sched_getaffinity(0)))
+        for_each(run.read, run.tasks(), stop, threads)
+        for_each(run.read, run.once_more(), stop, threads)
     return sorted(run.problems)
 
 
@@ -83,6 +90,8 @@ class _Run:
         self.progress = Progress(str(published.revision), "read", {entry.path: entry.size for entry in entries})
         self._files = published.files
         self._entries = entries
+        self._unread: list[Task] = []
+        self._final = False
         self._stop = stop
         self._pace = Pace(reading.rate, stop)
         self._buffers = Buffers()
@@ -94,24 +103,45 @@ class _Run:
             for first in range(0, max(len(entry.chunks), 1), _PER_TASK):
                 yield entry, first, min(first + _PER_TASK, len(entry.chunks))
 
+    def once_more(self) -> list[Task]:
+        """Return what could not be read; what cannot be read again is a problem."""
+        self._final = True
+        return self._unread
+
     def read(self, task: Task) -> None:
         """Read some chunks of a file again and note what is wrong with them."""
         entry, first, last = task
         try:
             descriptor = filesystem.open_regular(self._files / entry.path)
         except OSError as error:
-            self._note(entry, _span(entry, first, last), f"the file could not be opened: {error.strerror}.")
+            self._could_not_read(task, error)
             return
         try:
             for index in range(first, last):
-                self._stop.check()
-                span, digest = entry.span(index), entry.chunks[index]
-                self._pace.take(span.length)
-                if problem := self._problem(descriptor, span, digest):
-                    self._note(entry, span, problem)
-                self.progress.add(entry.path, span.length)
+                self._read(descriptor, entry, index)
         finally:
             os.close(descriptor)
+
+    def _read(self, descriptor: int, entry: Entry, index: int) -> None:
+        self._stop.check()
+        span, digest = entry.span(index), entry.chunks[index]
+        self._pace.take(span.length)
+        try:
+            problem = self._problem(descriptor, span, digest)
+        except OSError as error:
+            self._could_not_read((entry, index, index + 1), error)
+            return
+        if problem:
+            self._note(entry, span, problem)
+        self.progress.add(entry.path, span.length)
+
+    def _could_not_read(self, task: Task, error: OSError) -> None:
+        if error.errno not in filesystem.LOST:
+            raise error
+        if self._final:
+            self._note(task[0], _span(*task), f"it could not be read: {error.strerror}.")
+        else:
+            self._unread.append(task)
 
     def _note(self, entry: Entry, span: Span, problem: str) -> None:
         self.problems.append(Problem(entry.path, span.start, span.length, f"File {entry.path!r}, {span}: {problem}"))
@@ -122,8 +152,6 @@ class _Run:
             read_exactly(descriptor, self._buffers.chunk[: span.length], span.start, hasher.update)
         except Answer:
             return "the file ends before it."
-        except OSError as error:
-            return f"it could not be read: {error.strerror}."
         found = hasher.digest()
         return None if found == expected else f"expected {expected.hex()[:16]}..., got {found.hex()[:16]}..."
 

@@ -111,32 +111,39 @@ def _with_recorded(root: Path, order: Order) -> Order:
 
 
 def _undamaged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Moved] | None:
-    """Return the newest snapshot that is still as it was published, with its files' table now."""
-    ready: dict[Snapshot, Published] = {}
-    damaged = set(order.damaged)
-    for snapshot in claim.copies(root, order.revision):
+    """Return the newest snapshot that is still as it was published, with its files' table now.
+
+    :raises OSError: The newest one could not be looked at for a reason that may pass: it is not staged again for that.
+    """
+    there = claim.copies(root, order.revision)
+    passed_over: set[Snapshot] = set()
+    while newest := to_return(there, passed_over):
         try:
-            ready[snapshot] = claim.published(root, order.revision, snapshot)
-            if said := damage.on_record(root, order.revision, snapshot):
-                log.warning("Snapshot %s: passed over: %s", snapshot, said)
-                damaged.add(snapshot)
+            return _as_published(root, order, newest, stop)
         except (Failure, OSError) as failure:
-            log.warning("Snapshot %s: passed over: %s", snapshot, failure)
-    while newest := to_return(ready, damaged):
-        try:
-            look = proof.look(ready[newest], lambda *_: Rehash.DIFFERING, stop)
-            condemned.refuse(root, order.revision.model, newest)
-            shared = linking.sharing(root, ready[newest], look.linked)
-            return ready[newest], look.stats, Moved(shares_with=shared)
-        except Failure as failure:
-            if failure.code not in (ExitCode.MISMATCH, ExitCode.BUSY):
+            if not _is_of_this_one(failure):
                 raise
             log.warning("Snapshot %s: passed over: %s", newest, failure)
-            damaged.add(newest)
-        except OSError as error:
-            log.warning("Snapshot %s: passed over: %s", newest, error)
-            damaged.add(newest)
+            passed_over.add(newest)
     return None
+
+
+def _as_published(root: Path, order: Order, snapshot: Snapshot, stop: Stop) -> tuple[Published, Stats, Moved]:
+    if said := damage.on_record(root, order.revision, snapshot):
+        raise Failure(ExitCode.MISMATCH, said)
+    if snapshot in order.damaged:
+        raise Failure(ExitCode.MISMATCH, "It is said to be damaged.")
+    published = claim.published(root, order.revision, snapshot)
+    look = proof.look(published, lambda *_: Rehash.DIFFERING, stop)
+    condemned.refuse(root, order.revision.model, snapshot)
+    return published, look.stats, Moved(shares_with=linking.sharing(root, published, look.linked))
+
+
+def _is_of_this_one(trouble: Failure | OSError) -> bool:
+    """Whether another snapshot, or a fresh one, can do without what made the trouble."""
+    if isinstance(trouble, OSError):
+        return trouble.errno in filesystem.LOST
+    return trouble.code in (ExitCode.MISMATCH, ExitCode.BUSY, ExitCode.FOREIGN, ExitCode.REFUSED, ExitCode.NOT_FOUND)
 
 
 def _staged(root: Path, order: Order, stop: Stop) -> tuple[Published, Stats, Moved]:

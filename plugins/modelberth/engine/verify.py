@@ -139,7 +139,7 @@ def _dropped(files: Path, entries: Iterable[Entry], stop: Stop) -> int | None:
         try:
             stays = pagecache.dropped(files / entry.path)
         except OSError:
-            continue  # reading it will say what is wrong
+            stays = None  # reading it will say what is wrong
         left = None if left is None or stays is None else left + stays
     return left
 

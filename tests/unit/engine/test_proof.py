@@ -1,5 +1,8 @@
 """What a second reading of a snapshot must not take for proven."""
 
+import errno
+import os
+
 import pytest
 from blake3 import blake3
 
@@ -30,19 +33,60 @@ def test_a_file_that_is_as_its_manifest_says_has_no_problem(published, stop):
     assert proof.mismatches(published, published.manifest.files, stop) == []
 
 
-def test_chunks_whose_file_cannot_be_opened_again_are_not_proven(published, stop, monkeypatch):
-    real, opened = filesystem.open_regular, []
+def failing(monkeypatch, owner, name, number, times):
+    """Let all calls but the first one fail, so many times."""
+    real, calls = getattr(owner, name), []
 
-    def once(path):
-        opened.append(path)
-        if len(opened) > 1:
-            raise OSError(116, "Stale file handle", str(path))
-        return real(path)
+    def call(*arguments):
+        calls.append(arguments)
+        if 1 < len(calls) <= 1 + times:
+            raise OSError(number, os.strerror(number))
+        return real(*arguments)
 
-    monkeypatch.setattr(filesystem, "open_regular", once)
-    (problem,) = proof.mismatches(published, published.manifest.files, stop)
-    assert "could not be opened: Stale file handle" in str(problem)
-    assert problem.length in (CHUNK_SIZE, 8 * CHUNK_SIZE)
+    monkeypatch.setattr(owner, name, call)
+
+
+OPENED = (filesystem, "open_regular")
+READ = (os, "preadv")
+either = pytest.mark.parametrize(("owner", "name"), [OPENED, READ], ids=["open", "read"])
+lost = pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.EBADMSG], ids=errno.errorcode.get)
+ALWAYS = 10**6
+
+
+@either
+@lost
+def test_chunks_that_cannot_be_read_twice_are_damage(published, stop, monkeypatch, owner, name, number):
+    failing(monkeypatch, owner, name, number, ALWAYS)
+    problems = proof.mismatches(published, published.manifest.files, stop)
+    assert {str(problem).rpartition(": ")[2] for problem in problems} == {f"{os.strerror(number)}."}
+    assert sum(problem.length for problem in problems) >= CHUNK_SIZE
+
+
+@either
+@lost
+def test_what_can_be_read_at_the_second_try_is_no_problem(published, stop, monkeypatch, owner, name, number):
+    failing(monkeypatch, owner, name, number, 1)
+    assert proof.mismatches(published, published.manifest.files, stop) == []
+
+
+def test_a_wrong_chunk_that_is_read_at_the_second_try_is_found(published, stop, monkeypatch):
+    with (published.files / "model.bin").open("r+b") as file:
+        file.write(b"x")
+    failing(monkeypatch, *OPENED, errno.EIO, 1)
+    (problem,) = proof.mismatches(published, published.manifest.files, stop, proof.Reading(threads=1))
+    assert (problem.start, problem.length) == (0, CHUNK_SIZE)
+
+
+@either
+@pytest.mark.parametrize(
+    "number",
+    [errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENOMEM],
+    ids=errno.errorcode.get,
+)
+def test_what_may_pass_is_no_damage_and_no_proof(published, stop, monkeypatch, owner, name, number):
+    failing(monkeypatch, owner, name, number, 1)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        proof.mismatches(published, published.manifest.files, stop)
 
 
 @pytest.mark.parametrize(
