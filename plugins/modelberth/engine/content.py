@@ -14,13 +14,13 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from modelberth.engine import filesystem
+from modelberth.engine import filesystem, loading
 from modelberth.engine.headers import header_problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from io import BufferedReader
     from pathlib import Path
-    from typing import BinaryIO
 
     from modelberth.core.manifest import Manifest
     from modelberth.engine.report import Result
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 _PROGRAMS = {".py", ".pyc", ".so", ".dll", ".dylib", ".exe", ".sh", ".jar", ".class"}
-_PICKLES = {".bin", ".ckpt", ".dat", ".data", ".dill", ".joblib", ".npy", ".npz", ".nemo", ".p", ".pickle", ".pkl"}
-_PICKLES |= {".pt", ".pt2", ".pth", ".zip", ".7z", ".tar", ".mar", ".model", ".keras"}
-_MAGIC = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|7z\xbc\xaf\x27\x1c|\x93NUMPY")
-"""What a pickle of protocol 2 and later, and an archive that may hold one, begins with, whatever its name."""
-
 _LICENCE = re.compile(r"(licen[cs]e|copying|unlicense)([._-].*)?", re.IGNORECASE)
 _FRONT_MATTER = re.compile(rb"\A---\n(.*\n)*?license(_name)?:[ \t]*\S+.*\n(.*\n)*?---")
 _LONGEST_FRONT = 64 * 1024
@@ -56,45 +51,12 @@ def inspect(files: Path, manifest: Manifest, checks: Collection[str], stop: Stop
 
 def _code(files: Path, manifest: Manifest) -> Iterator[str]:
     for entry in manifest.files:
-        suffix = PurePosixPath(entry.path).suffix.lower()
-        if entry.executable or suffix in _PROGRAMS:
+        if entry.executable or PurePosixPath(entry.path).suffix.lower() in _PROGRAMS:
             yield f"File {entry.path!r} is a program."
         elif entry.size:
             with _opened(files / entry.path) as stream:
-                if problem := _pickled(stream, entry.path, suffix):
+                if problem := loading.problem(stream, entry.path, entry.size):
                     yield f"File {entry.path!r} {problem}."
-
-
-def _pickled(stream: BinaryIO, path: str, suffix: str) -> str | None:
-    """Return what loading a file could run.
-
-    | begins as a pickle or an archive | its name says so | imports | answer |
-    |---|---|---|---|
-    | no | no | - | nothing: no loader takes it for one |
-    | any | any | what is dangerous or unknown | these |
-    | any | any | what is harmless | nothing |
-    | yes | any | not to be known | that |
-    | no | yes | not to be known | nothing: it is none, plain weights are called .bin as well |
-    """
-    begins = bool(_MAGIC.match(stream.read(8)))
-    if not begins and suffix not in _PICKLES:
-        return None
-    from picklescan.scanner import SafetyLevel, scan_bytes  # type: ignore[import-untyped]  # 0.2 s
-
-    stream.seek(0)
-    try:
-        seen = scan_bytes(stream, path, suffix)
-    except Exception as error:  # its own, zipfile's, struct's, ...: hostile bytes do what they like
-        return f"cannot be scanned for what it would run ({type(error).__name__})" if begins else None
-    bad = sorted({f"{one.module}.{one.name} ({_WORDS[one.safety.name]})" for one in seen.globals
-                  if one.safety is not SafetyLevel.Innocuous})  # fmt: skip
-    if bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        return f"imports {', '.join(bad[:3])}{more} when it is loaded"
-    return "cannot be scanned for what it would run" if begins and seen.scan_err else None
-
-
-_WORDS = {"Dangerous": "dangerous", "Suspicious": "unknown"}
 
 
 def _headers(files: Path, manifest: Manifest) -> Iterator[str]:
@@ -117,5 +79,5 @@ def _licence(files: Path, manifest: Manifest) -> Iterator[str]:
     yield "The model has no LICENSE file, and README.md names no license at its head."
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     return os.fdopen(filesystem.open_regular(path), "rb")
