@@ -141,6 +141,15 @@ def test_what_is_too_large_for_a_virus_scan_is_confirmed_and_comes(drive, shippe
     assert any(path == "download" for path, _ in drive.web.requests)
 
 
+def test_two_public_files_are_two_versions_though_drive_says_the_same_of_them(drive):
+    large = CONTENT["model.safetensors"]
+    first, second = (PublicDriveFile(drive.add("model.safetensors", large, public=True)) for _ in range(2))
+    before = first.resolve()
+    assert before.held.files[0].etag == second.resolve().held.files[0].etag
+    assert second.resolve().name != before.name
+    assert first.resolve().name == before.name
+
+
 def test_a_page_instead_of_a_file_is_never_taken_for_one(drive):
     private = refusal(PublicDriveFile(drive.add("model.gguf", b"GGUF")))
     assert private.code is ExitCode.DENIED

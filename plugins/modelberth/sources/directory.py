@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A model as a directory; its version is the digest of its listing: path, size, time of last change, mode.
+    """A model as a directory; its version is the digest of where it is and its listing: path, size, mtime, mode.
 
-    That is not a proof of equal bytes, which only reading gives, but it differs whenever somebody writes.
+    That is not a proof of equal bytes, which only reading gives, but it differs whenever somebody writes, and when
+    the directory is a link that leads elsewhere now: copies of files with equal times are usual.
     """
 
     path: Path
@@ -39,13 +40,14 @@ class Directory:
         except OSError as error:
             raise Failure(ExitCode.UNREACHABLE, f"Directory {str(self.path)!r} cannot be listed: {error}.") from error
         size = sum(file.size for file in found.files)
-        return SourceVersion(Digest.of(_listing(found)), len(found.files), size, self.path)
+        return SourceVersion(Digest.of(_listing(self.path, found)), len(found.files), size, self.path)
 
     def credentials(self) -> Mapping[str, str]:
         """Return none: workers read it."""
         return {}
 
 
-def _listing(found: Scan) -> bytes:
+def _listing(path: Path, found: Scan) -> bytes:
     files = [[file.path, file.size, file.identity[3], file.executable] for file in found.files]
-    return canonical.dump({"files": files, "empty_dirs": sorted(found.empty_dirs)})
+    where = str(path.resolve())
+    return canonical.dump({"where": where, "files": files, "empty_dirs": sorted(found.empty_dirs)})

@@ -22,7 +22,7 @@ PUBLIC = "https://drive.usercontent.google.com"
 
 @dataclass(frozen=True)
 class PublicDriveFile:
-    """A file of Drive that anybody with the link may have; its version is what Drive says of it with the bytes.
+    """A file of Drive that anybody with the link may have; its version is its id, and what Drive says with the bytes.
 
     For what is too large for its virus scan Drive first answers with a page that asks whether to go on.
     """
@@ -41,7 +41,8 @@ class PublicDriveFile:
         """
         asked = {"id": self.item, "export": "download"}
         asked |= {"resourcekey": self.resource_key} if self.resource_key else {}
-        return SourceVersion.listed(FetchList.of([self._file(f"{PUBLIC}/download?{urlencode(asked)}", confirm=True)]))
+        file = self._file(f"{PUBLIC}/download?{urlencode(asked)}", confirm=True)
+        return SourceVersion.listed(FetchList.of([file]), where=self.item)
 
     def credentials(self) -> Mapping[str, str]:
         """Return none: anybody may have it."""

@@ -23,7 +23,7 @@ TIMEOUTS = (5, 20)
 
 @dataclass(frozen=True, slots=True)
 class GcsPrefix:
-    """A model below *url*; its version is the digest of the listing: names, sizes and generations."""
+    """A model below *url*; its version is the digest of the listing: bucket, names, sizes, generations."""
 
     url: str
     connection: str

@@ -29,7 +29,7 @@ MOST_UNPACKED = 10
 
 @dataclass(frozen=True)
 class HttpFiles:
-    """A model below *url*; its version is what the server says of each file: digest, ETag or time.
+    """A model below *url*; its version is the digest of each file, else its URL and ETag or time.
 
     :param files: Their paths; empty for all that *checksums* lists.
     :param archive: The path of one that holds all files, instead of *files*.

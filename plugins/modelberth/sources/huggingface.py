@@ -79,7 +79,7 @@ class HubRepository:
             raise Failure(ExitCode.NOT_FOUND, text)
         if about.get("gated"):
             self._require_access(files[0])
-        return SourceVersion.listed(FetchList.of(files), commit)
+        return SourceVersion.listed(FetchList.of(files), commit, where="")
 
     def credentials(self) -> Mapping[str, str]:
         """Return the connection's token."""

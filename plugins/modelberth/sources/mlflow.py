@@ -78,7 +78,7 @@ class RegisteredModel:
         where = self._ask("model-versions/get-download-uri", name=self.model, version=number).get("artifact_uri", "")
         held = self._listed(str(where), number)
         found = SourceVersion.listed(held, number)
-        # The registry never gives a number twice; of artifacts that the server hands out nothing else is pinned.
+        # The registry never gives a number twice; of artifacts that the server hands out only URL and size are known.
         pinned = {"of": str(found.name), "version": number, "run": about.get("run_id", "")}
         name = Digest.of(canonical.dump(pinned))
         return SourceVersion(name, found.files, found.bytes, held, number)

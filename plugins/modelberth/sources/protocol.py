@@ -32,18 +32,43 @@ class SourceVersion:
     label: str = ""
 
     @classmethod
-    def listed(cls, held: FetchList, label: str = "") -> SourceVersion:
-        """Return the version that a list of files is: paths and what pins their bytes, not where they are had."""
+    def listed(cls, held: FetchList, label: str = "", where: str | None = None) -> SourceVersion:
+        """Return the version that a list of files is: paths, sizes, and what pins their bytes.
+
+        A SHA-256 does, wherever they are had. What a server says of a file, an ETag for example, only tells it from
+        what was at the same URL before: two URLs with equal ETags may have different bytes.
+
+        :param where: What stands for the URLs where these are made anew each time; empty where what the server says
+            is made of the bytes alone, as git's names are. None for the URLs, without their queries.
+        """
         packed = [(item.file, f"{item.format}:{item.into}") for item in held.archives]
         every = [(file, "") for file in held.files] + packed
-        files = [[file.path, file.size, file.executable, _pin(file), how] for file, how in every]
+        files = [[file.path, file.size, file.executable, _pin(file, where), how] for file, how in every]
         name = Digest.of(canonical.dump({"files": files, "empty_dirs": list(held.empty_dirs)}))
         return cls(name, len(every), sum(file.size for file, _ in every), held, label)
 
 
-def _pin(file: Wanted) -> str:
-    """Return what changes when the bytes of *file* do."""
-    return file.sha256 or file.version or file.etag or file.modified
+def _pin(file: Wanted, where: str | None) -> str | list[str]:
+    """Return what changes when the bytes of *file* do.
+
+    | it has | *where* | answer |
+    |---|---|---|
+    | a SHA-256 | any | that |
+    | a version, ETag or time | None | its URL, and what it has |
+    | the same | text | the text, and what it has |
+    | the same | empty | what it has |
+    | nothing | any | its URL |
+    """
+    if file.sha256:
+        return file.sha256
+    said = file.version or file.etag or file.modified
+    place = _without_query(file.url) if where is None or not said else where
+    return [place, said] if place else said
+
+
+def _without_query(url: str) -> str:
+    """Return *url* without what may be a signature that expires; in a bucket's key a ``?`` is a letter."""
+    return url.partition("?")[0] if url.startswith("http") else url
 
 
 class Source(Protocol):

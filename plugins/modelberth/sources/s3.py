@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class S3Prefix:
-    """A model below *url*; its version is the digest of the listing: keys, sizes and ETags."""
+    """A model below *url*; its version is the digest of the listing: bucket, keys, sizes and ETags."""
 
     url: str
     connection: str

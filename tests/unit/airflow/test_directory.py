@@ -1,6 +1,7 @@
 """The directory source: what its version follows, and what it refuses."""
 
 import os
+import shutil
 
 import pytest
 
@@ -68,6 +69,21 @@ def test_every_change_is_another_version(model, change):
     before = Directory(model).resolve()
     change(model)
     assert Directory(model).resolve().name != before.name
+
+
+def test_a_copy_with_equal_times_is_another_version(model):
+    copy = shutil.copytree(model, model.with_name("copy"), copy_function=shutil.copy2)
+    assert Directory(copy).resolve().name != Directory(model).resolve().name
+
+
+def test_a_link_that_leads_to_another_directory_is_another_version(model):
+    copy = shutil.copytree(model, model.with_name("copy"), copy_function=shutil.copy2)
+    current = model.with_name("current")
+    current.symlink_to(model)
+    before = Directory(current).resolve()
+    current.unlink()
+    current.symlink_to(copy)
+    assert Directory(current).resolve().name != before.name
 
 
 def test_a_link_inside_is_what_it_points_to(model):
