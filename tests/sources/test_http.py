@@ -1,6 +1,7 @@
 """Web servers: files that are listed, a checksums file, an archive; what they refuse, and what is refused of them."""
 
 import base64
+import bz2
 import gzip
 import hashlib
 import io
@@ -34,7 +35,7 @@ def _soon(monkeypatch):
 
 
 def listed(web, **changes):
-    return HttpFiles(f"{web.url}/models/minilm", **{"files": tuple(CONTENT), **changes})
+    return HttpFiles(**{"url": f"{web.url}/models/minilm", "files": tuple(CONTENT), **changes})
 
 
 def sums(files):
@@ -87,6 +88,27 @@ def test_the_version_changes_with_what_the_server_says_of_a_file(web, fetched, e
     assert source.resolve().name != before.name
     ran = fetched(source, before)
     assert (ran.code, ran.result["outcome"]) == (ExitCode.CHANGED, "changed")
+
+
+@pytest.mark.parametrize("etags", [True, False], ids=["ETag", "Last-Modified"])
+def test_what_a_server_says_alike_of_two_urls_are_two_versions(web, shipped, etags):
+    """nginx makes an ETag of time and size; a release's files often have one time, and models of one kind one size."""
+    web.etags, web.tag = etags, lambda data: f"{web.modified:x}-{len(data):x}"
+    other = CONTENT | {"model.safetensors": bytes(len(CONTENT["model.safetensors"]))}
+    web.files |= {f"models/v2/{path}": data for path, data in other.items()}
+    first = shipped(listed(web), CONTENT)
+    second = shipped(listed(web, url=f"{web.url}/models/v2"), other)
+    assert first.name != second.name
+
+
+def test_what_a_checksums_file_names_is_one_version_wherever_it_lies(web):
+    for folder in ("minilm", "v2"):
+        web.files |= {f"models/{folder}/{path}": data for path, data in CONTENT.items()}
+        web.files[f"models/{folder}/SHA256SUMS"] = sums(CONTENT)
+    first, second = (
+        listed(web, url=f"{web.url}/models/{folder}", checksums="SHA256SUMS").resolve() for folder in ("minilm", "v2")
+    )
+    assert first.name == second.name
 
 
 def test_files_that_nothing_pins_are_refused_unless_a_checksums_file_does(web, shipped):
@@ -344,6 +366,12 @@ def overlong():
     return member.tobuf(tarfile.GNU_FORMAT) + b"x" * 2 * MIB
 
 
+def damaged_bzip2():
+    data = bytearray(bz2.compress(tarred({"a": noise(500_000)}), 1))
+    data[400_000] ^= 0xFF
+    return bytes(data)
+
+
 HOSTILE = {
     "a path that leads out": ("m.tar", tarred({"../../etc/passwd": b"x"}), "has the part '..'"),
     "a path from the root": ("m.tar", tarred({"/etc/passwd": b"x"}), "has the part ''"),
@@ -362,6 +390,8 @@ HOSTILE = {
     "no zip": ("m.zip", b"x" * 2000, "is no sound zip"),
     "a tar that ends too early": ("m.tar", tarred({"a": noise(50_000)})[:20_000], "is no sound tar"),
     "a gzip that ends too early": ("m.tar.gz", tarred({"a": noise(50_000)}, "w:gz")[:20_000], "is no sound tar"),
+    "a bzip2 with a damaged block": ("m.tar.bz2", damaged_bzip2(), "is no sound tar: Invalid data stream"),
+    "a tar that is cut between two files": ("m.tar", tarred({"a": b"1", "b": b"2"})[:1024], "is no sound tar"),
     "a gzip of something else": ("m.tar.gz", gzip.compress(b"x" * 2000), "is no sound tar"),
     "nothing": ("m.tar", tarred({}), "holds no"),
 }

@@ -220,6 +220,39 @@ def test_a_bomb_in_a_layer_is_given_up(repository, fetched):
     assert (ran.code, "would unpack to more than" in ran.problem) == (ExitCode.REFUSED, True)
 
 
+def tar_layers(repository, *layers):
+    packed = [repository.layer(tarred(files), TAR, **{PATH: f"part-{n}"}) for n, files in enumerate(layers)]
+    repository.push("v1", *packed, repository.layer(b"{}", RAW, **{PATH: "config.json"}))
+    return repository.ref("v1")
+
+
+def test_layers_that_together_are_more_than_the_model_may_have_are_refused(repository, bucket, fetched):
+    at = tar_layers(repository, {"a.bin": bytes(40_000)}, {"b.bin": bytes(40_000)})
+    for limit, code in ((80_001, ExitCode.REFUSED), (80_002, 0)):
+        source = OciArtifact(at, None, limit)
+        ran = fetched(source, source.resolve())
+        assert ran.code == code, ran.result
+        if code:
+            assert "would unpack to more than 80001 bytes" in ran.problem
+            assert "nothing was published" in ran.problem
+            assert "a larger size_limit" in ran.problem
+            assert not [key for key in bucket.names() if "/fetch/" not in key]
+
+
+def test_layers_without_a_limit_may_not_unpack_to_ten_times_what_they_are_together(repository):
+    held = OciArtifact(tar_layers(repository, {"a.bin": bytes(9_000)}, {"b.bin": bytes(9_000)})).resolve().held
+    packed = sum(archive.file.size for archive in held.archives)
+    assert [archive.most for archive in held.archives] == [10 * packed + len(b"{}")] * 2
+
+
+def test_a_file_that_two_layers_hold_is_refused_and_never_tried_again(repository, bucket, fetched):
+    source = OciArtifact(tar_layers(repository, {"model.bin": b"1"}, {"model.bin": b"2"}))
+    ran = fetched(source, source.resolve())
+    assert (ran.code, ran.result["outcome"]) == (ExitCode.REFUSED, "refused")
+    assert "member 'model.bin' is in two archives of the model" in ran.problem
+    assert not [key for key in bucket.names() if "/fetch/" not in key]
+
+
 # Logins. --------------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,8 @@
 ``url`` is ``http(s)://``, ``s3://bucket/key`` or ``gs://bucket/key``; ``version`` is for the latter two, and
 ``modified`` (a Last-Modified) pins what a web server gives no ``etag`` for. All but ``schema``, ``files``, ``path``,
 ``url`` and ``size`` may be absent. What is in an archive (``tar``, compressed or not, or ``zip``) becomes files below
-``into``, of at most ``most`` bytes together; its own ``path`` is for messages. A list comes from outside: it is bounded
+``into``; with them all files of the list, of earlier archives too, have at most ``most`` bytes. Its own ``path`` is for
+messages. A list comes from outside: it is bounded
 before it is parsed, and everything that is wrong with it is said at once.
 """
 
@@ -84,7 +85,8 @@ class Archive:
     """Files in one.
 
     :param format: ``tar`` or ``zip``.
-    :param most: Bytes that they may have together.
+    :param most: Bytes that all files of the list may have together when these are among them: a list that is made of
+        one bound says it with each.
     :param into: Below which directory they go; empty for the model's own.
     """
 

@@ -6,53 +6,50 @@ wrong with an archive is said at once, and a single member that is refused refus
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import os
 import shutil
-import stat
 import tarfile
-import zipfile
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from lzma import LZMAError
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from modelberth.core import paths
 from modelberth.core.chunks import CHUNK_SIZE, Span
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.manifest import MOST_FILES
+from modelberth.engine.members import BROKEN, NO_DISK, members
 from modelberth.engine.workers import default_streams, for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from modelberth.core.fetchlist import Archive
+    from modelberth.engine.members import Member
     from modelberth.engine.remote import RemoteFile
     from modelberth.engine.stopping import Stop
     from modelberth.engine.transport import Fill
 
 _SHOWN = 20
 _PIECE = 1024 * 1024
-_LONGEST_HEADER = 1024 * 1024
-"""Bytes of what tar puts before a member, a long name for example: tarfile reads it into memory, whatever it claims."""
-
-_BROKEN = (
-    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, LZMAError),
-    *(EOFError, ValueError, NotImplementedError),
-)
-"""What reading a damaged or hostile archive raises."""
 
 
-def unpack(archive: Archive, file: RemoteFile, scratch: Path, into: Path, stop: Stop) -> None:
+@dataclass(slots=True)
+class Taken:
+    """What of a list's files is accepted so far: they have one bound together, however many archives they are in."""
+
+    bytes: int
+    files: int
+
+
+def unpack(archive: Archive, file: RemoteFile, taken: Taken, scratch: Path, into: Path, stop: Stop) -> None:
     """Fetch an archive and put what is in it below *into*.
 
     It is read twice: all of it is known to be fine before the first file is written.
 
+    :param taken: What the list's other files have, to which those of this archive are added.
     :param scratch: A directory for the archive itself, which is gone from there afterwards.
     :raises Failure: It is not what it should be, holds what is refused, or does not fit.
     """
@@ -60,11 +57,12 @@ def unpack(archive: Archive, file: RemoteFile, scratch: Path, into: Path, stop: 
     _fetch(file, whole, stop)
     _refuse_other(archive, whole)
     with _reading(archive):
-        size = _accepted(archive, _members(archive, whole), stop)
-        _refuse_if_full(archive, size, scratch)
-        for member in _members(archive, whole):
+        before = taken.bytes
+        _accept(archive, members(archive, whole), taken, stop)
+        _refuse_if_full(archive, taken.bytes - before, scratch)
+        for member in members(archive, whole):
             stop.check()
-            _write(member, into)
+            _put(archive, member, into)
     whole.unlink()
 
 
@@ -105,45 +103,26 @@ def _refuse_other(archive: Archive, whole: Path) -> None:
 def _reading(archive: Archive) -> Iterator[None]:
     try:
         yield
-    except _BROKEN as error:
-        text = f"Archive {archive.file.path!r} at {archive.file.shown} is no sound {archive.format}: {error}."
-        raise Failure(ExitCode.REFUSED, text) from error
+    except (*BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_DISK:
+            raise
+        start = f"Archive {archive.file.path!r} at {archive.file.shown} is no sound {archive.format}: {error}."
+        raise Failure(ExitCode.REFUSED, f"{start} Pack the model again, or bring the archive there again.") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """What an archive claims of one thing in it.
+def _accept(archive: Archive, members: Iterable[Member], taken: Taken, stop: Stop) -> None:
+    """Add what the archive unpacks to.
 
-    :param odd: Why it is none that a model may have, None when it is one.
-    :param open: Returns its bytes; only until the next member is asked for.
-    """
-
-    name: str
-    size: int
-    directory: bool
-    executable: bool
-    odd: str | None
-    open: Callable[[], IO[bytes] | None]
-
-    @property
-    def path(self) -> str:
-        """Its path in the model; empty for the archive's own directory."""
-        path = self.name.removeprefix("./").removesuffix("/")
-        return "" if path == "." else path
-
-
-def _accepted(archive: Archive, members: Iterable[_Member], stop: Stop) -> int:
-    """Return how many bytes the archive unpacks to.
-
-    :raises Failure: Too many, or a member is refused; all that are, are named.
+    :raises Failure: Too much, or a member is refused; all that are, are named.
     """
     files: list[str] = []
     dirs: set[str] = set()
-    left, problems = archive.most, []
+    problems = []
     for member in members:
         stop.check()
-        left -= member.size
-        if left < 0 or len(files) + len(dirs) > MOST_FILES:
+        taken.bytes += member.size
+        taken.files += 1
+        if taken.bytes > archive.most or taken.files > MOST_FILES:
             raise _bomb(archive)
         if not member.path:
             continue
@@ -158,15 +137,14 @@ def _accepted(archive: Archive, members: Iterable[_Member], stop: Stop) -> int:
         start = f"Archive {archive.file.path!r} at {archive.file.shown} was refused: "
         more = [f"{len(problems) - _SHOWN} more."] if len(problems) > _SHOWN else []
         raise Failure(ExitCode.REFUSED, *(start + text for text in [*problems[:_SHOWN], *more]))
-    return archive.most - left
 
 
 def _bomb(archive: Archive) -> Failure:
     return Failure(
         ExitCode.REFUSED,
         f"Archive {archive.file.path!r} at {archive.file.shown} has {archive.file.size} bytes and would unpack to more "
-        f"than {archive.most} bytes, or {MOST_FILES} files: nothing was unpacked. If that is right, give the model a "
-        "larger size_limit.",
+        f"than {archive.most} bytes, or {MOST_FILES} files, with the model's other files: nothing was published. If "
+        "that is right, give the model a larger size_limit.",
     )
 
 
@@ -180,7 +158,24 @@ def _refuse_if_full(archive: Archive, size: int, scratch: Path) -> None:
         )
 
 
-def _write(member: _Member, into: Path) -> None:
+def _put(archive: Archive, member: Member, into: Path) -> None:
+    """Write one member where no earlier archive has put another.
+
+    Layers are no overlay here: of two files of one name neither ModelPack nor ORAS says which counts.
+
+    :raises Failure: One has.
+    """
+    try:
+        _write(member, into)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Failure(
+            ExitCode.REFUSED,
+            f"Archive {archive.file.path!r} at {archive.file.shown} was refused: member {member.name[:200]!r} is in "
+            "two archives of the model, or a directory in the one and a file in the other. Leave it out of one.",
+        ) from error
+
+
+def _write(member: Member, into: Path) -> None:
     """Write one member, at most the bytes that it claims."""
     target = into / member.path
     if member.directory or not member.path:
@@ -195,50 +190,3 @@ def _write(member: _Member, into: Path) -> None:
     if left:
         raise tarfile.ReadError(f"member {member.name!r} has other than the {member.size} bytes that it claims")
     target.chmod(0o755 if member.executable else 0o644)
-
-
-def _members(archive: Archive, whole: Path) -> Iterator[_Member]:
-    return _in_tar(whole) if archive.format == "tar" else _in_zip(whole)
-
-
-class _Header(tarfile.TarInfo):
-    """A member's header, which is read only if it has the size of one."""
-
-    _BEFORE = (b"x", b"g", b"X", b"L", b"K")
-
-    def _proc_member(self, found: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in self._BEFORE and self.size > _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {self.size} bytes")
-        return super()._proc_member(found)  # type: ignore[misc,no-any-return]
-
-
-def _in_tar(whole: Path) -> Iterator[_Member]:
-    with tarfile.open(whole, "r:*", tarinfo=_Header) as tar:
-        for one in tar:
-            opened = partial(tar.extractfile, one)
-            yield _Member(one.name, one.size, one.isdir(), bool(one.mode & stat.S_IXUSR), _odd_in_tar(one), opened)
-            tar.members = []  # type: ignore[attr-defined]  # or it would keep all of them
-
-
-def _odd_in_tar(member: tarfile.TarInfo) -> str | None:
-    if member.issym() or member.islnk():
-        return f"is a link to {member.linkname[:200]!r}: links are not followed"
-    return None if member.isreg() or member.isdir() else "is neither file nor directory"
-
-
-def _in_zip(whole: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(whole) as packed:
-        for one in packed.infolist():
-            mode, opened = one.external_attr >> 16, partial(packed.open, one)
-            yield _Member(
-                one.orig_filename, one.file_size, one.is_dir(), bool(mode & stat.S_IXUSR), _odd_in_zip(one), opened
-            )
-
-
-def _odd_in_zip(member: zipfile.ZipInfo) -> str | None:
-    mode = member.external_attr >> 16
-    if stat.S_ISLNK(mode):
-        return "is a link: links are not followed"
-    if member.flag_bits & 1:
-        return "is encrypted"
-    return None if stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR) else "is neither file nor directory"

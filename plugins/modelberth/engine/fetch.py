@@ -10,7 +10,7 @@ from modelberth.core import paths
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import object_of
 from modelberth.core.location import Place
-from modelberth.engine.archive import unpack
+from modelberth.engine.archive import Taken, unpack
 from modelberth.engine.authorization import Authorization
 from modelberth.engine.origins import Bucket, Web
 from modelberth.engine.remote import RemoteFile
@@ -56,8 +56,9 @@ class FetchedSource:
         scratch = Path(self._scratch.name)
         root = scratch / "files"
         root.mkdir()
+        taken = Taken(sum(file.size for file in self.files), len(self.files))
         for archive, file in zip(archives, packed, strict=True):
-            unpack(archive, file, scratch, root / archive.into, self._stop)
+            unpack(archive, file, taken, scratch, root / archive.into, self._stop)
         found = Directory(root, None)
         self.files = sorted((*self.files, *found.files), key=lambda file: file.path)
         self.empty_dirs = sorted((*self.empty_dirs, *found.empty_dirs))

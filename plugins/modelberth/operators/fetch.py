@@ -77,7 +77,7 @@ class FetchModelOperator(ModelPodOperator):
             )
         if self._lends:
             self._credentials = dict(source.credentials())
-        self._scratch = sum(archive.file.size + archive.most for archive in found.held.archives)
+        self._scratch = _scratch(found.held)
         data = found.held.dump()
         bucket, digest = self.config.bucket, Digest.of(data)
         open_store(bucket.url, bucket.connection).create(layout.fetch_list_key(self.model, digest), data)
@@ -151,6 +151,14 @@ class FetchModelOperator(ModelPodOperator):
     def _lends(self) -> bool:
         """Whether the pod gets what the connection has: neither a Secret of its own nor its service account."""
         return not self._source.secret and not self._source.identity
+
+
+def _scratch(held: FetchList) -> int:
+    """Return how many bytes a list may need on a disk: its archives, and what they may unpack to."""
+    if not held.archives:
+        return 0
+    most = max(archive.most for archive in held.archives) - sum(file.size for file in held.files)
+    return sum(archive.file.size for archive in held.archives) + max(0, most)
 
 
 def _from_secret(name: str) -> k8s.V1EnvFromSource:

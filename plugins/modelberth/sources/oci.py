@@ -54,7 +54,7 @@ class OciArtifact:
     """An artifact; its version is the paths and digests of its files.
 
     :param reference: ``registry/name:tag`` or ``registry/name@sha256:...``.
-    :param limit: Bytes that an archive in it may unpack to.
+    :param limit: Bytes that its files may have together, those in its archives included.
     """
 
     reference: str
@@ -105,7 +105,7 @@ class OciArtifact:
         if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
             raise self._no_model("its manifest has no layers")
         files: list[Wanted] = []
-        archives: list[Archive] = []
+        packed: list[Wanted] = []
         problems = []
         for layer in layers:
             try:
@@ -113,20 +113,23 @@ class OciArtifact:
             except ValueError as error:
                 problems.append(str(error))
                 continue
-            if isinstance(found, Archive):
-                archives.append(found)
-            elif found:
-                files.append(found)
-        if problems or not files + archives:
+            if found:
+                (packed if found[1] else files).append(found[0])
+        if problems or not files + packed:
             raise self._no_model("; ".join(problems[:5]) or "it has no layers of a model")
-        return SourceVersion.listed(FetchList.of(files, (), archives), digest)
+        return SourceVersion.listed(self._held(files, packed), digest)
 
     def credentials(self) -> Mapping[str, str]:
         """Return the connection's user and password, for which the registry gives the pod tokens."""
         return lent(self.connection)
 
-    def _layer(self, layer: Mapping[str, Any]) -> Wanted | Archive | None:
-        """Return a file, an archive, or nothing for what is not the model.
+    def _held(self, files: list[Wanted], packed: list[Wanted]) -> FetchList:
+        """Return the list of *files* and of archives, with one bound for all that they unpack to and the files."""
+        most = sum(file.size for file in files) + MOST_UNPACKED * sum(file.size for file in packed)
+        return FetchList.of(files, (), [Archive(file, "tar", self.limit or most) for file in packed])
+
+    def _layer(self, layer: Mapping[str, Any]) -> tuple[Wanted, bool] | None:
+        """Return a file and whether it is an archive; nothing for what is not the model.
 
         :raises ValueError: It is something else.
         """
@@ -142,8 +145,7 @@ class OciArtifact:
         if kind.endswith("zstd") or not (model or title) or not (path or packed):
             raise ValueError(f"layer {digest[0][:19]} of type {kind!r} is none of ModelPack or ORAS")
         named = path if path and not packed else f"layer-{digest['hex'][:12]}"
-        file = Wanted(named, f"{self._url}/blobs/{digest[0]}", size, digest["hex"])
-        return Archive(file, "tar", self.limit or MOST_UNPACKED * size) if packed else file
+        return Wanted(named, f"{self._url}/blobs/{digest[0]}", size, digest["hex"]), packed
 
     def _no_model(self, why: str) -> Failure:
         text = f"Artifact {self.reference!r} is no model that can be read: {why}."

@@ -149,6 +149,17 @@ def test_only_what_has_to_be_unpacked_gets_room_on_a_disk_and_no_more_than_it_ma
     assert container_of(pod)["volumeMounts"] == [{"name": "scratch", "mountPath": "/tmp"}]
 
 
+def test_archives_that_share_one_bound_get_it_once(source, asked_for, evidence, monkeypatch):
+    def wanted(name, size):
+        return Wanted(name, f"https://host/{name}", size, etag="x")
+
+    held = FetchList.of([wanted("a", 25)], (), [Archive(wanted(name, 30), "tar", 100) for name in ("b.tar", "c.tar")])
+    monkeypatch.setattr(source, "resolve", lambda version="": SourceVersion.listed(held))
+    evidence.write("resolve", {"source_version": str(source.resolve().name)})
+    pod, _ = asked_for()
+    assert pod["spec"]["volumes"] == [{"name": "scratch", "emptyDir": {"sizeLimit": str(30 + 30 + 100 - 25)}}]
+
+
 def test_a_source_without_credentials_needs_no_secret(source, asked_for):
     source.lent = {}
     assert asked_for()[1] == []
