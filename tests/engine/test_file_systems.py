@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -363,6 +365,20 @@ def test_what_does_not_fit_is_refused_before_the_first_byte(volume, work):
     problem = refused(work.sync(volume, revision), 22, "no-space")
     assert "prune snapshots or enlarge the volume" in problem
     assert (visible(volume), volume.used() - before < MIB) == ([], True)
+
+
+@on("ext4 of few inodes")
+def test_more_files_than_the_volume_has_inodes_are_refused_before_the_first_byte(volume, work):
+    for number in range(400):
+        (work.model / f"shard-{number % 5}").mkdir(parents=True, exist_ok=True)
+        (work.model / f"shard-{number % 5}" / f"{number}.json").write_text(str(number))
+    problem = refused(work.sync(volume, work.make(b"x")), 22, "no-space")
+    needed, free, there = map(int, re.search(r"needs (\d+) more inodes .* has (\d+) of (\d+) free", problem).groups())
+    assert needed > 400 > there > free > 0
+    assert not [path for path in volume.path.rglob("snapshot/files/**/*") if path.is_file()]
+    for number in range(5):
+        shutil.rmtree(work.model / f"shard-{number}")
+    assert tree(files(volume, ok(work.sync(volume, work.upload())))) == tree(work.model)
 
 
 @pytest.mark.parametrize("kind", ["ext4", "ext2"])

@@ -20,6 +20,7 @@ _FIRST = ("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--kil
 _MAKE = {
     "ext2": ["mkfs.ext2", "-q", "-F"],
     "ext4": ["mkfs.ext4", "-q", "-F"],
+    "ext4 of few inodes": ["mkfs.ext4", "-q", "-F", "-N", "64"],
     "xfs": ["mkfs.xfs", "-q", "-m", "reflink=1"],
     "btrfs": ["mkfs.btrfs", "-q", "-f"],
 }

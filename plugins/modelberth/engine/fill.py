@@ -74,7 +74,7 @@ class Filling:
         rest = {number: chunks for number, chunks in missing.items() if number not in whole}
         reuse = Reuse(there, self._staging, rest, self._block)
         linked = {number: one.entry.size for number, one in whole.items()}
-        self._staging.refuse_too_little_space(linked | reuse.shareable())
+        self._staging.refuse_too_little_space(reuse.shareable(), linked)
         self._fill(rest, reuse)
         self._link(whole, missing)
 
@@ -102,7 +102,7 @@ class Filling:
         if rest := {number: missing[number] for number in whole if number not in linked}:
             there = others(self._order.root, self._order.revision.model, self._manifest.chunk_digest)
             reuse = Reuse(there, self._staging, rest, self._block)
-            self._staging.refuse_too_little_space(reuse.shareable())
+            self._staging.refuse_too_little_space(reuse.shareable(), {})
             self._fill(rest, reuse)
 
     def _counted(self, missing: Missing) -> Progress:

@@ -128,14 +128,16 @@ class Staging:
                 return status.st_ino, status.st_size
         return 0, 0
 
-    def refuse_too_little_space(self, shared: Mapping[int, int]) -> None:
+    def refuse_too_little_space(self, shared: Mapping[int, int], linked: Mapping[int, int]) -> None:
         """Judge the free space before the first byte.
 
         :param shared: Bytes of files, by their numbers, that will use no space; these files get no blocks beforehand.
+        :param linked: The same of files that will be other names of files that are there.
         :raises Failure: What is missing does not fit.
         """
-        self._shared = frozenset(shared)
-        space.refuse_too_little(self._root, self._revision, self.manifest, self.files, shared)
+        without = {**shared, **linked}
+        self._shared = frozenset(without)
+        space.refuse_too_little(self._root, self._revision, self.manifest, self.files, without, linked)
 
     def create_empty(self, number: int) -> None:
         """Make a file that has no chunk."""
