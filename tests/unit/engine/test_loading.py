@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 import pytest
 
-from modelberth.engine import loading
+from modelberth.engine import loading, opcodes
 
 
 class Evil:
@@ -217,6 +217,23 @@ def test_what_a_zip_says_of_itself_is_not_believed_where_pytorch_does_not():
     encrypted = bytearray(torch(EVIL))
     encrypted[central + 8] |= 1
     assert problem("m.pt", bytes(encrypted))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("m.pkl", HARMLESS), ("m.bin", HARMLESS), ("m.pt", torch(HARMLESS))],
+    ids=["pickle", ".bin", "zip"],
+)
+def test_what_is_too_large_to_be_followed_is_named(monkeypatch, name, data):
+    monkeypatch.setattr(opcodes, "MOST", 5)
+    assert "too large" in problem(name, data)
+
+
+def test_numpy_is_not_needed_to_look_into_its_files(monkeypatch):
+    array, archive = npy(NUMBERS), npz(a=np.array([Evil()], dtype=object))
+    monkeypatch.setitem(sys.modules, "numpy", None)  # verify's image has none
+    assert problem("m.npy", array) is None
+    assert SYSTEM in problem("m.npz", archive)
 
 
 def test_random_tensors_raise_no_alarm():

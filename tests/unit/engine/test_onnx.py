@@ -95,6 +95,11 @@ def test_each_path_is_named_once_and_in_order():
     assert external_files(io.BytesIO(data), len(data)) == ["b", "a"]
 
 
+def test_a_field_of_another_kind_than_a_message_is_passed_over_as_parsers_do():
+    data = model(field(7, graph(varint(5 << 3 | 1) + b"\xff" * 8, field(1, 3), field(5, OUT))))
+    assert external_files(io.BytesIO(data), len(data)) == ["../../../etc/passwd"]
+
+
 BROKEN = {
     "graphs nested deeper than protocol buffers may be": model(field(7, nested(50, field(5, OUT)))),
     "a tag of 64 bits": model(field(7, graph()), varint(2**40 | 7 << 3 | 2) + varint(0)),

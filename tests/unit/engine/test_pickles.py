@@ -56,6 +56,7 @@ PROGRAMS = {
     "a name that was doubled": text(b"posix") + b"2" + b"0" + text(b"system") + b"\x93.",
     "a name below what was taken off": text(b"posix") + text(b"json") + b"0" + text(b"system") + b"\x93.",
     "a name below a mark that was taken off": text(b"posix") + b"(NN1" + text(b"system") + b"\x93.",
+    "a name below a mark that was taken off alone": text(b"posix") + b"(0" + text(b"system") + b"\x93.",
     "another string memoized than was just read":
         text(b"posix") + text(b"json") + b"0\x940" + b"h\x00" + text(b"system") + b"\x93.",
     "a place in the memo that was taken twice":
@@ -85,7 +86,8 @@ MADE = {
     "a name that is no text": text(b"\xff") + text(b"system") + b"\x93.",
     "a name that is the answer of a call": b"cjson\nloads\n" + text(b"1") + b"\x85R" + text(b"system") + b"\x93.",
     "a place of the memo in a pickle that numbers in two ways":
-        text(b"json") + b"q\x00" + text(b"posix") + b"\x94h\x01" + text(b"system") + b"\x93.",
+        text(b"posix") + b"q\x00" + text(b"json") + b"\x94h\x00" + text(b"system") + b"\x93.",
+    "a place of the memo that something else took": text(b"json") + b"q\x00P1\nq\x00h\x00" + text(b"system") + b"\x93.",
     "a persistent object": b"P1\n" + text(b"system") + b"\x93.",
 }  # fmt: skip
 
@@ -122,6 +124,8 @@ BROKEN = {
     "nothing in the memo": b"h\x00" + text(b"system") + b"\x93.",
     "a module that is no text": b"c\xff\xfe\nsystem\n.",
     "an end without a value": b".",
+    "a string without quotes": b"Sposix\n" + text(b"system") + b"\x93.",
+    "a persistent object that is no text": b"P\xff\n" + text(b"system") + b"\x93.",
 }
 
 
@@ -146,6 +150,12 @@ def test_of_many_names_those_that_are_not_kept_are_unknown(monkeypatch):
     monkeypatch.setattr(pickles, "_MOST_NAMES", 1)
     data = text(b"json") + b"\x940" + text(b"posix") + b"\x940h\x01" + text(b"system") + b"\x93."
     assert followed(data).imports == [(UNKNOWN, "system")]
+
+
+def test_what_is_no_name_takes_no_place_of_one(monkeypatch):
+    monkeypatch.setattr(pickles, "_MOST_NAMES", 1)
+    data = b"N\x940K\x01\x940" + text(b"posix") + b"\x940h\x02" + text(b"system") + b"\x93."
+    assert followed(data).imports == [SYSTEM]
 
 
 class Stub:
