@@ -1,6 +1,6 @@
 """What a snapshot's content could do to who loads it: asked for by ``modelberth verify --content``, decided by Airflow.
 
-code      a pickle that imports what is dangerous or unknown (picklescan); a program or a library
+code      a pickle that imports what is dangerous or unknown, or hides in an archive (loading.py); a program or library
 headers   a safetensors, GGUF or ONNX file that a loader cannot use, or that leads it out of the model
 licence   no LICENSE file, and no ``license:`` at the head of README.md
 
