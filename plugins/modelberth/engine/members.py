@@ -23,12 +23,15 @@ _PIECE = 1024 * 1024
 _LONGEST_HEADER = 1024 * 1024
 """Bytes of what tar puts before a member, a long name for example: tarfile reads it into memory, whatever it claims."""
 
+_MOST_HEADERS = 16
+"""How many of these come before one member: tarfile calls itself for each. Tools write four at most."""
+
 _LONGEST_END = 64 * 1024 * 1024
 """Bytes after a tar's last member: its end marker, and what fills up a tape's block, 10 KiB as a rule."""
 
 BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, LZMAError),
-    *(EOFError, ValueError, IndexError, NotImplementedError, RecursionError),
+    *(EOFError, ValueError, IndexError, NotImplementedError),
 )
 """What reading a damaged or hostile archive raises, beside an OSError that is no disk's."""
 
@@ -72,12 +75,17 @@ class _Header(tarfile.TarInfo):
     _BEFORE = (b"x", b"g", b"X", b"L", b"K")
 
     def _proc_member(self, found: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in self._BEFORE and self.size > _LONGEST_HEADER:
+        before = self.type in self._BEFORE
+        if before and self.size > _LONGEST_HEADER:
             raise tarfile.ReadError(f"a header of {self.size} bytes")
+        headers = getattr(found, "headers", 0) + 1 if before else 0
+        if headers > _MOST_HEADERS:
+            raise tarfile.ReadError(f"over {_MOST_HEADERS} headers before one member")
+        found.headers = headers  # type: ignore[attr-defined]
         return super()._proc_member(found)  # type: ignore[misc,no-any-return]
 
     def _block(self, count: int) -> int:
-        """Refuse to go backwards: tarfile of Python 3.11 would read one member for ever."""
+        """Refuse to go backwards: tarfile of Python 3.11 would read one member for ever, or a name of all there is."""
         if count < 0:
             raise tarfile.ReadError(f"a member of {count} bytes")
         found: int = super()._block(count)  # type: ignore[misc]
@@ -111,7 +119,7 @@ def _refuse_cut(packed: Any) -> None:
 def _in_tar(whole: Path) -> Iterator[Member]:
     with tarfile.open(whole, "r:*", tarinfo=_Header) as tar:
         for one in tar:
-            if one.size < 0:  # what a sparse one claims
+            if one.size < 0:  # of a directory or a sparse file, say
                 raise tarfile.ReadError(f"a member of {one.size} bytes")
             opened = partial(tar.extractfile, one)
             yield Member(one.name, one.size, one.isdir(), bool(one.mode & stat.S_IXUSR), _odd_in_tar(one), opened)

@@ -102,14 +102,14 @@ TAR = tarred()
 END = end_of_members(TAR)
 THIRD = END - 3 * BLOCK  # where the header of the last member is, which has two blocks of data
 NESTED = b"".join(
-    tarfile.TarInfo.create_pax_global_header({"comment": "x"}) for _ in range(3000)
+    tarfile.TarInfo.create_pax_global_header({"comment": "x"}) for _ in range(17)
 )  # each is read by the one before
 
 
-def negative():
+def negative(kind=tarfile.REGTYPE):
     """Return the header of a member with a negative size, which GNU's form has a number for."""
     member = tarfile.TarInfo("a")
-    member.size = -BLOCK
+    member.type, member.size = kind, -BLOCK
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
@@ -145,8 +145,10 @@ DAMAGED = {
     "a tar without its end": (TAR[:END], "tar", f"at its byte {END}"),
     "a tar with half its end": (TAR[: END + BLOCK], "tar", "before the two empty headers"),
     "a tar with one empty header and more": (TAR[: END + BLOCK] + TAR, "tar", "before the two empty headers"),
-    "headers upon headers": (gzip.compress(NESTED), "tar", "recursion"),
+    "headers upon headers": (gzip.compress(NESTED), "tar", "over 16 headers before one member"),
     "a tar with less than nothing": (negative() + TAR, "tar", "a member of -512 bytes"),
+    "a directory with less than nothing": (negative(tarfile.DIRTYPE) + TAR, "tar", "a member of -512 bytes"),
+    "a name of less than nothing": (negative(tarfile.GNUTYPE_LONGNAME) + TAR, "tar", "a member of -512 bytes"),
     "a zip with a nameless member": (patched(b"PK\x01\x02", 28, 0, 1), "zip", "out of range"),
     "a zip that leads to before its start": (patched(b"PK\x05\x06", 16, 0x7000, 0), "zip", "Invalid argument"),
     "endless zeros behind a tar": (gzip.compress(TAR + bytes(65 * 2**20), 1), "tar", "after its end"),
@@ -190,6 +192,12 @@ SOUND = {
 @pytest.mark.parametrize("data", SOUND.values(), ids=SOUND)
 def test_a_sound_tar_is_taken_however_it_ends(opened, data):
     assert listed(opened(data)) == sizes(FILES)
+
+
+def test_long_names_of_many_members_are_taken(opened):
+    files = {f"{'n' * 150}/{number}": b"" for number in range(20)}
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        assert listed(opened(tarred(files, form))) == sizes(files)
 
 
 TOOLS = {
