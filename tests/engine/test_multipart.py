@@ -62,9 +62,9 @@ def interrupted(modelberth, big, s3, number=signal.SIGTERM, name="u1"):
 def test_an_interrupted_upload_sends_only_the_parts_that_are_missing(big, s3, modelberth, claim, trees, number):
     ended = interrupted(modelberth, big, s3, number)
     assert ended.code == (10 if number == signal.SIGTERM else -signal.SIGKILL)
-    kept = sum(part["Size"] for part in parts(s3))
+    kept = sum(part["Size"] for part in parts(s3))  # a killed run's last requests may arrive after this look
     ran = modelberth.upload(big, s3)
-    assert (ran.code, ran.result["bytes_uploaded"]) == (0, ran.result["bytes"] - kept), ran.result
+    assert (ran.code, 0 < ran.result["bytes_uploaded"] <= ran.result["bytes"] - kept) == (0, True), ran.result
     assert begun(s3) == []
     synced = modelberth("sync", s3.url, claim, "--revision", ran.result["revision"])
     assert trees(claim / "minilm" / synced.result["snapshot"] / "files") == trees(big)
