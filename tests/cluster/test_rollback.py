@@ -307,7 +307,8 @@ def refused(back: Back, said: str) -> None:
 
 def test_what_the_api_server_would_refuse_is_said_before_anyone_is_asked(lab):
     first, _ = lab.was_live(), lab.was_live()
-    lab.write(bindings=[{"container": "server", "variable": "SECRET_PATH", "model": lab.name}])
+    names = ("MODEL_PATH", "SECRET_PATH")
+    lab.write(bindings=[{"container": "server", "variable": one, "model": lab.name} for one in names])
     refused(Back(lab, to=str(first.snapshot)), "may not be changed as planned: .*only these variables may change")
 
 

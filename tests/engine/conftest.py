@@ -9,15 +9,13 @@ from pathlib import Path
 
 import boto3
 import pytest
-from binaries import TOXIPROXY
 from google.cloud import storage
 
 from lying_proxy import LyingProxy
 from modelberth.core.layout import BucketUrl
 from program import Program
-from real_servers import free_port, started, stopped
 from store_servers import KEYS, gcs_server, s3_server
-from toxic import Toxic
+from toxic import Toxic, toxiproxy
 
 
 @pytest.fixture(scope="session")
@@ -33,20 +31,15 @@ def gcs_endpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def toxiproxy(tmp_path_factory):
-    home = tmp_path_factory.mktemp("toxiproxy")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [str(TOXIPROXY.ensure(home / "build.log") / "toxiproxy"), "-host", "127.0.0.1", "-port", str(port)]
-    process = started(command, f"{url}/version", home / "log")
-    yield url
-    stopped(process)
+def toxiproxy_api(tmp_path_factory):
+    with toxiproxy(tmp_path_factory.mktemp("toxiproxy")) as url:
+        yield url
 
 
 @pytest.fixture
-def toxic(toxiproxy, s3_endpoint):
+def toxic(toxiproxy_api, s3_endpoint):
     """A way to the S3 server that can be broken."""
-    proxy = Toxic(toxiproxy, s3_endpoint)
+    proxy = Toxic(toxiproxy_api, s3_endpoint)
     yield proxy
     proxy.delete()
 

@@ -3,7 +3,28 @@
 import json
 import urllib.request
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from binaries import TOXIPROXY
+
+from real_servers import free_port, started, stopped
+
+
+@contextmanager
+def toxiproxy(home):
+    """A toxiproxy server that has no proxy yet: the address of its API.
+
+    :param home: Folder for what it says.
+    """
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(TOXIPROXY.ensure(home / "build.log") / "toxiproxy"), "-host", "127.0.0.1", "-port", str(port)]
+    process = started(command, f"{url}/version", home / "log")
+    try:
+        yield url
+    finally:
+        stopped(process)
 
 
 @dataclass
