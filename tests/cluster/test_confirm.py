@@ -45,6 +45,14 @@ def put_back(one) -> str:
     return stop.reason
 
 
+def refused(one) -> str:
+    stop = drive(one.rollout())
+    assert stop.status == "refused", stop.reason
+    assert one.stand.bound(one.name, one.target.workload.kind) == one.before
+    assert one.evidence.find("started", one.name) is None
+    return stop.reason
+
+
 VLLM = Confirm("reported", 8000, "/v1/models", "vllm")
 TRITON = Confirm("reported", 8000, "/v2/repository/index", "triton")
 
@@ -62,14 +70,14 @@ def test_triton_confirms_by_its_index_and_its_command_and_is_put_back_by_a_model
     assert "m version 1 UNAVAILABLE" in put_back(release("liar", confirm=TRITON).ready())
 
 
-def test_triton_whose_command_names_no_variable_has_not_reported(release):
-    reason = put_back(release(confirm=TRITON, shape=command("tritonserver", "--model-repository=/models")).ready())
-    assert "--model-repository=$(MODEL_PATH)" in reason
+def test_triton_whose_command_names_no_variable_is_not_rolled_out(release):
+    said = refused(release(confirm=TRITON, shape=command("tritonserver", "--model-repository=/models")).ready())
+    assert "--model-repository=$(MODEL_PATH)" in said
 
 
 def test_a_path_that_is_fixed_in_a_command_does_not_pass_as_the_variable(release):
     fixed = command("serve", f"/models/{release.name}/{'a' * 64}.1/files")
-    assert "fixed in its command or args" in put_back(release(shape=fixed).ready())
+    assert "fixed in its command or args" in refused(release(shape=fixed).ready())
 
 
 # --- HTTPS and a key ----------------------------------------------------------------------------------------------
@@ -198,9 +206,15 @@ def test_a_pod_that_no_node_has_room_for_is_waited_for_and_then_put_back(release
     assert any(event.startswith("FailedScheduling") for event in found["events"])
 
 
-def test_a_deployment_that_exceeds_its_progress_deadline_is_put_back(release):
+def test_a_deployment_that_exceeds_its_progress_deadline_is_put_back(stand, release):
+    one = release("unready", ready_within=300).ready()
+    assert drive(one.rollout(), until=lambda: stand.bound(one.name) == one.to) is None
+    stand.change(one.name, {"spec": {"progressDeadlineSeconds": 4}})
+    assert "exceeded its progress deadline" in put_back(one)
+
+
+def test_a_deployment_whose_progress_deadline_is_shorter_than_the_plan_has_it_is_not_rolled_out(release):
     def hasty(document):
         document["spec"]["progressDeadlineSeconds"] = 4
 
-    reason = put_back(release("unready", shape=hasty, ready_within=300).ready())
-    assert "exceeded its progress deadline" in reason
+    assert "gives up after 4 s" in refused(release(shape=hasty, ready_within=300).ready())
