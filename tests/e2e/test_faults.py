@@ -105,8 +105,7 @@ def held(stand: Stand, bench: rollouts.Stand) -> dict[str, Held]:
     """Releases in the middle of their rollouts."""
     makers = {name: rollouts.Releases(bench, name) for name in MODELS}
     for name, maker in makers.items():
-        bench.deploy(name, path=f"/models/{name}/{bench.stage(name, 'a')}/files")
-        maker.proposed += 1
+        maker.serve()
         stand.catalog(name, stand.home, {}, {})
     for name in MODELS:
         stand.dag(f"release_{name}")
@@ -215,7 +214,7 @@ def test_a_person_who_sets_another_value_is_not_overwritten(bench, held):
 
 def test_another_release_of_the_same_workload_changes_nothing(stand, bench, held):
     one = held["again"]
-    maker = rollouts.Releases(bench, one.model.name, proposed=2, staged=2)
+    maker = rollouts.Releases(bench, one.model.name, serving=True, proposed=2, staged=2)
     pause(stand, one.model.dag_id)
     second = prepared(stand, maker)
     pause(stand, one.model.dag_id, paused=False)
