@@ -45,6 +45,26 @@ def test_another_server_is_asked_where_the_environment_says_whether_botocore_is_
     assert alone.signer.keys() == asked.signer.keys()
 
 
+CONFIGS = {
+    "none": ("", False),
+    "/dev/null": ("/dev/null", False),
+    "one that is not there": ("$HOME/absent", False),
+    "one that is named": ("$HOME/there", True),
+    "one that is named from home": ("~/there", True),
+}
+
+
+@pytest.mark.parametrize(("named", "asked"), CONFIGS.values(), ids=CONFIGS)
+def test_botocore_which_takes_longer_than_a_small_sync_is_asked_only_if_a_file_may_say_otherwise(
+    monkeypatch, named, asked
+):
+    (s3_reading.Path.home() / "there").write_text("[default]\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio:9000")
+    monkeypatch.setenv("AWS_CONFIG_FILE", named)
+    assert s3_reading._access("models").signer.region == ("eu-west-1" if asked else "us-east-1")
+    assert (s3_reading._from_environment("models", s3_reading.os.environ) is None) is asked
+
+
 @pytest.mark.parametrize("endpoint", ["minio:9000", "ftp://minio", "http://", "http://minio:99999"])
 def test_an_endpoint_that_is_no_url_is_refused(monkeypatch, endpoint):
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)

@@ -205,15 +205,18 @@ def _from_environment(bucket: str, env: Mapping[str, str]) -> Access | None:
     """Return what the environment says, if it says everything and no file could say otherwise."""
     endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL", "")
     access, secret = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
-    other = ("AWS_CONFIG_FILE", "AWS_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-    if (
-        not (_is_url(endpoint) and access and secret)
-        or any(map(env.get, other))
-        or Path("~/.aws/config").expanduser().exists()
-    ):
+    other = ("AWS_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+    if not (_is_url(endpoint) and access and secret) or any(map(env.get, other)) or _has_config(env):
         return None
     keys = Keys(access, secret, env.get("AWS_SESSION_TOKEN", ""))
     return Access(f"{endpoint.rstrip('/')}/{bucket}/", Signer(lambda: keys, region(env) or "us-east-1"))
+
+
+def _has_config(env: Mapping[str, str]) -> bool:
+    """Say whether a region or an endpoint may stand in a file; whoever names /dev/null has none."""
+    named = env.get("AWS_CONFIG_FILE") or "~/.aws/config"
+    path = Path(os.path.expandvars(named)).expanduser()  # as botocore does
+    return path.exists() and path != Path(os.devnull)
 
 
 def _is_url(text: str) -> bool:
