@@ -12,6 +12,7 @@ import zipfile
 
 import pytest
 
+from archives import tarred, zipped
 from model_files import noise
 from modelberth.core.failure import ExitCode, Failure
 from modelberth.core.fetchlist import Archive, FetchList, Wanted
@@ -65,24 +66,6 @@ def sizes(files):
     return {path: len(data) for path, data in files.items()}
 
 
-def tarred(files=FILES, form=tarfile.PAX_FORMAT):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
-        for path, data in files.items():
-            info = tarfile.TarInfo(path)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-def zipped(compression):
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", compression) as packed:
-        for path, data in FILES.items():
-            packed.writestr(path, data)
-    return out.getvalue()
-
-
 def flipped(data, *places):
     """Return *data* with other bytes at some places; a negative one counts from the end."""
     changed = bytearray(data)
@@ -98,7 +81,7 @@ def end_of_members(tar):
     return last.offset_data + -(-last.size // BLOCK) * BLOCK
 
 
-TAR = tarred()
+TAR = tarred(FILES)
 END = end_of_members(TAR)
 THIRD = END - 3 * BLOCK  # where the header of the last member is, which has two blocks of data
 NESTED = b"".join(
@@ -135,9 +118,13 @@ DAMAGED = {
     "gzip with another behind its end": (gzip.compress(TAR) + flipped(gzip.compress(b"x"), -6), "tar", "CRC"),
     "xz with a flipped byte": (flipped(lzma.compress(TAR), 290_000), "tar", "Corrupt"),
     "xz with a flipped checksum": (flipped(lzma.compress(TAR), -30), "tar", ""),
-    "zip with a flipped byte in bzip2": (flipped(zipped(zipfile.ZIP_BZIP2), 290_000), "zip", "Invalid data stream"),
-    "zip with a flipped byte in deflate": (flipped(zipped(zipfile.ZIP_DEFLATED), 290_000), "zip", ""),
-    "zip with a flipped byte, stored": (flipped(zipped(zipfile.ZIP_STORED), 290_000), "zip", "Bad CRC-32"),
+    "zip with a flipped byte in bzip2": (
+        flipped(zipped(FILES, zipfile.ZIP_BZIP2), 290_000),
+        "zip",
+        "Invalid data stream",
+    ),
+    "zip with a flipped byte in deflate": (flipped(zipped(FILES, zipfile.ZIP_DEFLATED), 290_000), "zip", ""),
+    "zip with a flipped byte, stored": (flipped(zipped(FILES, zipfile.ZIP_STORED), 290_000), "zip", "Bad CRC-32"),
     "a tar that is cut before its last member": (TAR[:THIRD], "tar", f"at its byte {THIRD}"),
     "the same, compressed": (gzip.compress(TAR[:THIRD]), "tar", f"at its byte {THIRD}"),
     "a tar that is cut in a header": (TAR[: THIRD + 100], "tar", f"at its byte {THIRD}"),
@@ -184,8 +171,8 @@ SOUND = {
     "gzip in two pieces": gzip.compress(TAR[:9_000]) + gzip.compress(TAR[9_000:]),
     "bzip2": bz2.compress(TAR),
     "xz": lzma.compress(TAR),
-    "ustar": tarred(form=tarfile.USTAR_FORMAT),
-    "GNU": tarred(form=tarfile.GNU_FORMAT),
+    "ustar": tarred(FILES, form=tarfile.USTAR_FORMAT),
+    "GNU": tarred(FILES, form=tarfile.GNU_FORMAT),
 }
 
 
@@ -197,7 +184,7 @@ def test_a_sound_tar_is_taken_however_it_ends(opened, data):
 def test_long_names_of_many_members_are_taken(opened):
     files = {f"{'n' * 150}/{number}": b"" for number in range(20)}
     for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
-        assert listed(opened(tarred(files, form))) == sizes(files)
+        assert listed(opened(tarred(files, form=form))) == sizes(files)
 
 
 TOOLS = {

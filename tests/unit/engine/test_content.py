@@ -1,37 +1,18 @@
 """What is found in a model's content without loading any of it."""
 
-import io
 import json
-import os
 import pickle
 import struct
-import zipfile
 
 import pytest
 
+from archives import zipped
 from modelberth.core.content import CHECKS
 from modelberth.engine.content import inspect
 from modelberth.engine.describe import manifest_of
+from unsafe import Evil, Odd
 
 LICENCE = {"LICENSE": b"Apache-2.0"}
-
-
-class Evil:
-    def __reduce__(self):
-        return os.system, ("true",)
-
-
-class Odd:
-    def __reduce__(self):
-        return json.JSONDecoder, ()
-
-
-def archive(**members):
-    found = io.BytesIO()
-    with zipfile.ZipFile(found, "w") as file:
-        for name, data in members.items():
-            file.writestr(name.replace("__", "/"), data)
-    return found.getvalue()
 
 
 def safetensors(header, data=b"12345678"):
@@ -68,7 +49,7 @@ def look(tmp_path, stop):
 
 HARMLESS = {
     "a pickle of numbers": {"weights.pkl": pickle.dumps({"w": [1.0, 2.0]})},
-    "a PyTorch archive": {"model.pt": archive(model__data={}.__repr__(), m__data=pickle.dumps([1]))},
+    "a PyTorch archive": {"model.pt": zipped({"model/data": "{}", "m/data": pickle.dumps([1])})},
     "plain weights that are called .bin": {"weights.bin": bytes(range(256)) * 40},
     "an empty .bin": {"weights.bin": b""},
     "text that begins with PK": {"notes.txt": b"PK is not a zip"},
@@ -94,8 +75,8 @@ CODE = {
     "a dangerous pickle": ({"m.pkl": EVIL}, "posix.system (dangerous)"),
     "under another name": ({"weights.dat2": EVIL}, "posix.system (dangerous)"),
     "of protocol 0": ({"m.pkl": pickle.dumps(Evil(), 0)}, "posix.system (dangerous)"),
-    "in a PyTorch archive": ({"m.pt": archive(m__data__pkl=b"", **{"m/data.pkl": EVIL})}, "posix.system (dangerous)"),
-    "in a zip of no known name": ({"m.xyz": archive(**{"data.pkl": EVIL})}, "posix.system (dangerous)"),
+    "in a PyTorch archive": ({"m.pt": zipped({"m/data/pkl": b"", "m/data.pkl": EVIL})}, "posix.system (dangerous)"),
+    "in a zip of no known name": ({"m.xyz": zipped({"data.pkl": EVIL})}, "posix.system (dangerous)"),
     "an unknown import": ({"m.pkl": pickle.dumps(Odd())}, "json.decoder.JSONDecoder (unknown)"),
     "a pickle that is broken before it imports anything": ({"m.pkl": b"\x80\x04" + b"\xff" * 100}, "cannot be scanned"),
     "an archive that is no zip": ({"m.nemo": b"x"}, "cannot be looked into"),

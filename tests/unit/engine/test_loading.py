@@ -5,31 +5,20 @@ import gzip
 import io
 import json
 import lzma
-import os
 import pickle
 import random
 import struct
 import subprocess
 import sys
-import tarfile
 import zipfile
 import zlib
 
 import numpy as np
 import pytest
 
+from archives import tarred, zipped
 from modelberth.engine import loading, opcodes
-
-
-class Evil:
-    def __reduce__(self):
-        return os.system, ("true",)
-
-
-class Odd:
-    def __reduce__(self):
-        return json.JSONDecoder, ()
-
+from unsafe import Evil, Odd
 
 EVIL, EVIL_0, ODD = pickle.dumps(Evil()), pickle.dumps(Evil(), 0), pickle.dumps(Odd())
 UNREAD = b"\x80\x02I0x10\n0cposix\nsystem\n(S'true'\ntR."
@@ -41,23 +30,6 @@ SYSTEM, ARCHIVE, CANNOT = (
     "an archive that cannot be looked into",
     "cannot be scanned",
 )
-
-
-def zipped(members, compression=zipfile.ZIP_STORED):
-    found = io.BytesIO()
-    with zipfile.ZipFile(found, "w", compression) as file:
-        for name, data in members.items():
-            file.writestr(name, data)
-    return found.getvalue()
-
-
-def tarred(name, data, mode="w"):
-    found = io.BytesIO()
-    with tarfile.open(fileobj=found, mode=mode) as file:
-        info = tarfile.TarInfo(name)
-        info.size = len(data)
-        file.addfile(info, io.BytesIO(data))
-    return found.getvalue()
 
 
 def npy(array):
@@ -150,7 +122,7 @@ BAD = {
     "a PyTorch archive in a zip": ("m.zip", zipped({"m.pt": torch(EVIL)}), ARCHIVE),
     "a zip of no known name in a zip": ("m.zip", zipped({"m": torch(EVIL)}), ARCHIVE),
     "a compressed pickle in a zip": ("m.zip", zipped({"m": gzip.compress(EVIL)}), ARCHIVE),
-    "a tar in a zip": ("m.zip", zipped({"m": tarred("data.pkl", EVIL)}), ARCHIVE),
+    "a tar in a zip": ("m.zip", zipped({"m": tarred({"data.pkl": EVIL})}), ARCHIVE),
     "objects of numpy": ("m.npy", npy(np.array([Evil()], dtype=object)), SYSTEM),
     "objects of numpy in fields": ("m.npy", npy(np.array([(Evil(),)], dtype=[("a", "O")])), SYSTEM),
     "objects in numpy's zip": ("m.npz", npz(a=NUMBERS, b=np.array([Evil()], dtype=object)), SYSTEM),
@@ -166,10 +138,10 @@ BAD = {
     "LZMA that is called .dat": ("m.dat", lzma.compress(EVIL, lzma.FORMAT_ALONE), ARCHIVE),
     ".pkl.gz": ("m.pkl.gz", gzip.compress(EVIL), ARCHIVE),
     ".pkl.z": ("m.pkl.z", zlib.compress(EVIL), ARCHIVE),
-    ".tar": ("m.tar", tarred("data.pkl", EVIL), ARCHIVE),
-    ".tar.gz": ("m.tar.gz", tarred("data.pkl", EVIL, "w:gz"), ARCHIVE),
-    ".nemo": ("m.nemo", tarred("model_weights.ckpt", torch(EVIL)), ARCHIVE),
-    "a tar of no known name": ("m", tarred("data.pkl", EVIL), ARCHIVE),
+    ".tar": ("m.tar", tarred({"data.pkl": EVIL}), ARCHIVE),
+    ".tar.gz": ("m.tar.gz", tarred({"data.pkl": EVIL}, "w:gz"), ARCHIVE),
+    ".nemo": ("m.nemo", tarred({"model_weights.ckpt": torch(EVIL)}), ARCHIVE),
+    "a tar of no known name": ("m", tarred({"data.pkl": EVIL}), ARCHIVE),
     "7z": ("m.bin", b"7z\xbc\xaf\x27\x1c" + bytes(99), ARCHIVE),
     "a broken archive": ("m.pt", b"PK\x03\x04" + b"x" * 100, CANNOT),
     "a broken pickle": ("m.pkl", b"\x80\x04" + b"\xff" * 100, CANNOT),

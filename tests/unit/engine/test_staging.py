@@ -35,6 +35,13 @@ def begun(root, manifest=MANIFEST):
     return run, run.missing()
 
 
+def left(root, manifest=MANIFEST):
+    """What the next run finds missing."""
+    run, missing = begun(root, manifest)
+    run.close()
+    return missing
+
+
 @pytest.fixture
 def killed(tmp_path):
     """A claim on which a run got as far as its first chunk."""
@@ -104,8 +111,7 @@ def test_after_a_flush_that_failed_nothing_is_noted_any_more(tmp_path, monkeypat
                 run.flush()
         run.write(0, 1, DATA)
         run.flush()
-    again, missing = begun(tmp_path)
-    again.close()
+    missing = left(tmp_path)
     assert missing == {0: [0, 1, 2]}
 
 
@@ -146,8 +152,7 @@ def test_after_a_close_that_failed_nothing_is_noted_any_more(tmp_path, monkeypat
             for index in range(chunks):
                 run.write(1, index, DATA)
         run.flush()
-    again, missing = begun(tmp_path, manifest)
-    again.close()
+    missing = left(tmp_path, manifest)
     assert missing | {1: before[1]} == before  # the empty file is there, and has nothing to lose
     assert missing.get(1, []) == before[1]
 
@@ -161,8 +166,7 @@ def test_what_only_the_close_after_a_flush_tells_is_heeded(tmp_path, monkeypatch
             run.flush()
         run.write(0, 1, DATA)
         run.flush()
-    again, missing = begun(tmp_path)
-    again.close()
+    missing = left(tmp_path)
     assert 1 in missing[0]
 
 
@@ -178,8 +182,7 @@ def test_after_a_write_that_failed_nothing_is_noted_any_more(tmp_path):
         with pytest.raises(OSError, match="no space"):
             run.write(0, 1, DATA, fail)
         run.flush()
-    again, missing = begun(tmp_path)
-    again.close()
+    missing = left(tmp_path)
     assert missing == {0: [0, 1, 2]}
 
 
@@ -201,8 +204,7 @@ def test_where_syncfs_reaches_nothing_each_file_is_flushed_before_it_is_noted(tm
         for number in range(3):
             run.write(number, 0, DATA)
         run.flush()
-    again, missing = begun(tmp_path, manifest)
-    again.close()
+    missing = left(tmp_path, manifest)
     assert missing == {0: [1], 1: [1]}
     assert bool(all_flushed) is reached
     assert reached or {"0.bin", "1.bin", "2.bin"} <= set(flushed)
@@ -267,6 +269,5 @@ def test_what_is_sound_is_flushed_when_a_worker_meets_the_file_system(tmp_path):
 
     with closing(run), pytest.raises(OSError, match="stale"):
         _filled(run, Fill(), Stop())
-    again, missing = begun(tmp_path)
-    again.close()
+    missing = left(tmp_path)
     assert missing == {0: [1, 2]}
